@@ -1,0 +1,45 @@
+/*
+ * Packet protection for user-space ESP, in batches, with a provider chosen at start:
+ * libipsec-mb on x86-64, OpenSSL elsewhere. RFC 4106, 7634, 3602 + 4868, 4303.
+ */
+#ifndef CRYPTO_ESP_AEAD_H
+#define CRYPTO_ESP_AEAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/reader.h"
+#include "crypto/proposal.h"
+
+/** One packet: `aad` (8, or 12 bytes with ESN's high half) and text, sealed or opened in place. */
+struct esp_packet_job {
+	uint8_t aad[12];
+	uint8_t aad_len;
+	bool ok;        /* result */
+	uint8_t *iv;    /* iv_bytes in the packet */
+	uint8_t *text;  /* plaintext or ciphertext, already padded */
+	size_t len;
+	uint8_t *icv;   /* written by seal, checked by open */
+	/* with CBC and HMAC the ICV covers SPI, sequence number, IV, text and then the high half */
+	const uint8_t *esp; /* start of the ESP header, which stands right before the IV */
+};
+
+struct esp_cipher; /* keyed for one direction; used by one thread at a time */
+
+/** Key bytes that KEYMAT gives (with salt), and of the integrity key (0 with an AEAD). */
+size_t esp_cipher_encr_key_bytes(const struct cipher_suite *suite);
+size_t esp_cipher_integ_key_bytes(const struct cipher_suite *suite);
+
+/** NULL when no provider has it. `inbound` selects the key schedule. */
+struct esp_cipher *esp_cipher_new(const struct cipher_suite *suite, struct bytes encr_key,
+				  struct bytes integ_key, bool inbound);
+void esp_cipher_free(struct esp_cipher *c);
+void esp_cipher_seal(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count);
+void esp_cipher_open(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count);
+/** `ipsec-mb AVX512`, `OpenSSL`: for status. */
+const char *esp_cipher_provider(const struct esp_cipher *c);
+/** The provider that will be used for `suite` by default, NULL when none. */
+const char *esp_provider_for(const struct cipher_suite *suite);
+
+#endif
