@@ -72,6 +72,16 @@ says_not() {
 	printf '%s\n' "$out"
 	! grep -Eq -- "$want" <<<"$out" || { echo "(something matches: $want)"; return 1; }
 }
+# fails_saying PATTERN CMD...: it has to fail, and its output to match.
+fails_saying() {
+	local want=$1 out rc
+	shift
+	out=$("$@" 2>&1)
+	rc=$?
+	printf '%s\n' "$out"
+	[ $rc != 0 ] || { echo "(exit 0)"; return 1; }
+	grep -Eq -- "$want" <<<"$out" || { echo "(nothing matches: $want)"; return 1; }
+}
 equal() { [ "$1" = "$2" ] || { echo "got: $1"; echo "expected: $2"; return 1; }; }
 # less A B: A < B, decimals allowed.
 less() { awk -v a="$1" -v b="$2" 'BEGIN {exit !(a < b)}' || { echo "$1 is not below $2"; return 1; }; }
