@@ -83,6 +83,8 @@ fails_saying() {
 	grep -Eq -- "$want" <<<"$out" || { echo "(nothing matches: $want)"; return 1; }
 }
 equal() { [ "$1" = "$2" ] || { echo "got: $1"; echo "expected: $2"; return 1; }; }
+# equal_count FUNCTION ROUTER N: for waitfor, which has to call it anew every time.
+equal_count() { equal "$($1 "$2")" "$3"; }
 # less A B: A < B, decimals allowed.
 less() { awk -v a="$1" -v b="$2" 'BEGIN {exit !(a < b)}' || { echo "$1 is not below $2"; return 1; }; }
 
@@ -183,7 +185,8 @@ captures_stop() { local n; for n in "${!BG[@]}"; do case $n in capture*) bg_stop
 packets() { tcpdump -n -r "$1" "$2" 2>/dev/null | wc -l; }
 # Native ESP, and ESP in UDP (4500 with anything but the non-ESP marker and keepalives).
 ESP_FILTER='ip proto 50 or (udp port 4500 and udp[4:2] > 9 and udp[8:4] != 0)'
-CLEAR_FILTER='net 192.168.10.0/24 or net 192.168.30.0/24'
+# What the article's policy covers, by the outer header.
+CLEAR_FILTER='(src net 192.168.10.0/24 and dst net 192.168.30.0/24) or (src net 192.168.30.0/24 and dst net 192.168.10.0/24)'
 no_clear() { # FILE: no packet of the protected networks, by the outer header
 	local n
 	n=$(packets "$1" "$CLEAR_FILTER")
@@ -201,6 +204,8 @@ shark() {
 	shift 2
 	tshark -n -r "$f" -Y "$y" "$@" 2>/dev/null
 }
+
+seen() { [ -n "$(shark "$@")" ]; } # FILE DISPLAY-FILTER
 
 # --- pings -------------------------------------------------------------------------------------
 ping_ok() { on client ping -n -q -c "${1:-2}" -i 0.1 -W 1 192.168.30.20; }
@@ -280,7 +285,31 @@ children() { on "$1" ipsec showstates | grep -c "\"${2:-net1}\".*established Chi
 ike_sas() { on "$1" ipsec showstates | grep -c "\"${2:-net1}\".*established IKE SA"; }
 plog() { cat "$(state "$1")/log/pluto.log"; } # ROUTER: its log so far
 logged() { plog "$1" | grep -E -- "$2"; } # ROUTER PATTERN
-# tunnel_by start: the daemons of both routers run with the configuration written; the tunnel is up.
+# The back end under test. The suites of the lab run user space, which is there everywhere.
+user_space() { setup router1 protostack=user "$@"; setup router2 protostack=user "$@"; }
+up() { on "${1:-router1}" timeout "${2:-30}" ipsec auto --up net1; } # [ROUTER [LIMIT]]
+down() { on "${1:-router1}" timeout 10 ipsec auto --down net1; }
+replace() { on "$1" ipsec auto --replace "${2:-net1}"; } # ROUTER [NAME]
+reload() { replace router1 && replace router2; } # after conf: both take the new configuration
+json() { # ROUTER FILTER CMD...: what jq makes of the command's --json; the filter has to hold
+	local h=$1 f=$2 out
+	shift 2
+	out=$(on "$h" ipsec "$@" --json) || { echo "$out"; return 1; }
+	jq -e "$f" <<<"$out" || { echo "$out" | head -c 2000; return 1; }
+}
+spis() { on "$1" ipsec showstates | grep -oE 'esp\.[0-9a-f]+@' | sort | tr '\n' ' '; }
+left_behind() { # ROUTER: what a gateway has in the system besides its process
+	on "$1" sh -c '
+		ip -o link show type tun 2>/dev/null | cut -d: -f2
+		ip rule | grep -vE "lookup (local|main|default)"
+		ip route show table all | grep -E "proto 94|table 220|dev ipsec"
+		ip xfrm policy | grep -v "socket"
+		ip xfrm state
+		nft list tables 2>/dev/null | grep sekisho
+		ls /run/pluto' 2>/dev/null
+}
+nothing_left() { local l; l=$(left_behind "$1"); [ -z "$l" ] || { echo "$l"; return 1; }; }
+# The daemons of both routers run with the configuration written; then the tunnel is up.
 start_both() { gw start router1 router2 && waitfor 5 answers router1 && waitfor 5 answers router2; }
 tunnel() {
 	start_both || return 1
