@@ -7,7 +7,7 @@ all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
 $(BUILD)/build.ninja:
-	@meson setup $(BUILD) --buildtype=debugoptimized
+	@meson setup $(BUILD)
 
 # Each step installs what it is missing, so that a fresh machine needs nothing but make.
 deps:
@@ -29,7 +29,7 @@ bench:
 	@BUILD=$(BUILD) tests/bench/run
 
 asan:
-	@[ -e build-asan/build.ninja ] || meson setup build-asan --buildtype=debugoptimized -Db_sanitize=address,undefined
+	@[ -e build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined
 	@ninja -C build-asan
 
 install: all
