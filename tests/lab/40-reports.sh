@@ -35,7 +35,8 @@ check "sa: policies" says 'src 192\.168\.10\.0/24 dst 192\.168\.30\.0/24' on rou
 check "sa shows no key" says_not '0x[0-9a-f]{32}' on router1 ipsec sa
 check "sa --show-keys shows them" says '0x[0-9a-f]{40}' on router1 ipsec sa --show-keys
 check "why has nothing to tell" on router1 ipsec why
-check "listall or listpsks name no secret" says_not 'net1234567890' on router1 ipsec listall
+check "listsecrets names the identities" says "192\.168\.20\.20" on router1 ipsec listsecrets
+check "and no secret" says_not net1234567890 on router1 ipsec listsecrets
 
 for c in status trafficstatus showstates briefstatus sa --version why checkconfig; do
 	check "$c --json is JSON" json router1 . "$c"
