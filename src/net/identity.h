@@ -30,14 +30,17 @@ struct identity {
 };
 
 /**
- * `192.0.2.1`, `2001:db8::1`, `@name`, `user@name`, `@[keyid]`, `@#hex`, `%any`, `%null`,
+ * `192.0.2.1`, `2001:db8::1`, `@name`, `user@name`, `@@user@name`, `@[keyid]`, `@#hex`,
+ * `@~hex` (DER of a DN), `%any`, `%null`,
  * `C=JP, CN=x` (a DN). A bare name without `@` becomes FQDN here; who needs it resolved does
  * that first. False with a sentence in `err` when it is none of these.
  */
 bool identity_parse(const char *s, struct identity *out, char *err, size_t err_len);
 struct identity identity_from_address(const struct ip_address *a);
 bool identity_from_wire(uint8_t type, struct bytes data, struct identity *out);
-/** Same type and value; FQDN and EMAIL ignore case and a trailing dot. */
+/** `pattern` is NONE, which matches everything, or the two are equal. */
+bool identity_matches(const struct identity *pattern, const struct identity *id);
+/** Same type and value; a DN by RFC 5280's rules of comparison; FQDN and EMAIL ignore case and a trailing dot. */
 bool identity_equal(const struct identity *a, const struct identity *b);
 /** `192.0.2.1`, `@name`, `@[keyid]`, `%any`; anything unprintable is escaped. `buf` of `len`. */
 const char *identity_format(const struct identity *id, char *buf, size_t len);

@@ -20,7 +20,7 @@ struct traffic_selector {
 	uint8_t protocol;         /* IP protocol number; 0: any */
 };
 
-enum { TS_LIST_MAX = 32, TS_TEXT = 160 };
+enum { TS_LIST_MAX = 32, TS_TEXT = 160, IP_PROTOCOL_TEXT = 16 };
 
 /** At most TS_LIST_MAX selectors; a value, copied freely. */
 struct ts_list {
@@ -56,7 +56,13 @@ bool ts_list_contains(const struct ts_list *outer, const struct ts_list *inner);
 /** Split into prefixes (a range that is none gives several); returns how many, at most `max`. */
 size_t ts_to_prefixes(const struct traffic_selector *ts, struct ip_prefix *out, size_t max);
 
-/** `192.168.10.0/24`, `10.0.0.1-10.0.0.9`, `192.0.2.0/24/tcp/80`; `buf` of TS_TEXT bytes. */
+/** `tcp`, `icmp`, ..., or the number, into `buf` of IP_PROTOCOL_TEXT bytes. */
+const char *ip_protocol_format(uint8_t protocol, char *buf);
+
+/**
+ * `192.168.10.0/24`, `10.0.0.1-10.0.0.9`, `192.0.2.0/24/tcp/80`,
+ * `192.0.2.0/24/icmp/8(0)`; `buf` of TS_TEXT bytes.
+ */
 const char *ts_format(const struct traffic_selector *ts, char *buf);
 /** Comma separated; truncated to `len` with a trailing "…" if need be. */
 const char *ts_list_format(const struct ts_list *list, char *buf, size_t len);
