@@ -94,7 +94,7 @@ static bool parse_at(const char *s, struct identity *out, char *err, size_t err_
 						  "hexadecimal digits", s);
 		return identity_set(out, IDENTITY_DN, raw, len);
 	case '[':
-		if (len > 2 && s[len - 1] == ']')
+		if (s[len - 1] == ']')
 			len--;
 		return set_text(out, IDENTITY_KEY_ID, s + 1, len - 1, err, err_len);
 	case '@':
