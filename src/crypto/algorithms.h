@@ -63,20 +63,36 @@ struct algorithm {
 	uint16_t public_bytes; /* KE: size of the public value on the wire */
 	const char *openssl[3]; /* ENCR: cipher for each of key_bits; PRF, INTEG: digest; KE: group */
 	const char *xfrm;      /* name in the kernel, NULL when it has none */
-	const char *wireshark; /* name in Wireshark's tables of keys */
+	const char *wireshark; /* name in Wireshark's table of ESP SAs; NULL: it has none */
+	const char *wireshark_ike[3]; /* in its table of IKEv2 keys, for each of key_bits */
 	uint16_t strength;     /* security bits at the largest key size */
+};
+
+/** An algorithm that we know by name and do not have, and why. */
+struct algorithm_known {
+	enum transform_type type;
+	uint16_t id;
+	const char *name;    /* as in logs */
+	const char *aliases; /* as in struct algorithm; NULL when it cannot be written */
+	const char *why;     /* reason for not having it, and what to take instead */
 };
 
 /** NULL when we do not have it. */
 const struct algorithm *algorithm_find(enum transform_type type, uint16_t id);
 /** By a configuration spelling, case does not matter (`aes_gcm`, `sha2`, `dh19`, `modp2048`). */
 const struct algorithm *algorithm_find_name(enum transform_type type, const char *name);
+/** By a spelling, among those that we do not have; NULL when it is no such name either. */
+const struct algorithm_known *algorithm_known_find(enum transform_type type, const char *name);
 /** Row `i` of the table in its order, NULL past the end. */
 const struct algorithm *algorithm_at(size_t i);
 /** Name of any IANA transform, ours or not: "3DES"; "unknown(N)" in `buf` (32 bytes) otherwise. */
 const char *transform_name(enum transform_type type, uint16_t id, char *buf);
 /** `bits` is a key size of `a`. */
 bool algorithm_key_bits_ok(const struct algorithm *a, uint16_t bits);
+/** Name of an ENCR row in Wireshark's table of IKEv2 keys; NULL when it has none. */
+const char *algorithm_wireshark_ike(const struct algorithm *a, uint16_t bits);
+/** The integrity algorithm that goes with a PRF (HMAC_SHA2_256_128 with HMAC_SHA2_256). */
+const struct algorithm *algorithm_integ_of_prf(const struct algorithm *prf);
 /** OpenSSL's cipher name of an ENCR row at `bits`. */
 const char *algorithm_cipher(const struct algorithm *a, uint16_t bits);
 

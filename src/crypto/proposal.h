@@ -58,6 +58,15 @@ bool proposal_parse(enum ike_protocol protocol, const char *text, struct proposa
 /** The default lists, in the order of Libreswan 5.x. */
 void proposal_default(enum ike_protocol protocol, struct proposal_list *out);
 
+/** Add a transform in order of its type; true also when it is there, false when there is no room. */
+bool proposal_add(struct proposal *p, enum transform_type type, uint16_t id, uint16_t key_bits);
+/** Add the default PRFs, KEs; integrity algorithms that go with the PRFs, or the default ones. */
+void proposal_add_default_prf(struct proposal *p);
+void proposal_add_default_ke(struct proposal *p);
+void proposal_add_default_integ(struct proposal *p);
+/** The Key Length attribute of `a` at `bits`: 0 when it has one size only. */
+uint16_t transform_key_bits(const struct algorithm *a, uint16_t bits);
+
 /** ESN transforms of every ESP proposal: ESN then no ESN, in that order, as asked. */
 void proposal_set_esn(struct proposal_list *list, bool esn, bool no_esn);
 /** Remove all KE transforms, or add `ke` to every proposal that has none. */
@@ -71,7 +80,8 @@ uint16_t proposal_first_ke(const struct proposal_list *list);
 
 /**
  * Responder: our first proposal that some proposal of theirs satisfies. `chosen` is the
- * answer to send (their number, one transform of each type), `suite` the same in algorithms.
+ * answer to send (their number, one transform of each type that they have; their SPI stands in it
+ * until the caller puts its own there), `suite` the same in algorithms.
  * A transform type that they offer and we do not understand makes their proposal unfit
  * (RFC 7296 §3.3.6). Returns false when nothing fits.
  */
