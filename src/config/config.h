@@ -33,8 +33,8 @@ struct end_config {
 	bool id_any;                /* id=%any */
 	bool id_from_host_name;     /* id= a bare name, to be resolved; else FQDN */
 	struct ts_list subnets;     /* empty: the host itself */
-	uint8_t protocol;           /* protoport= */
-	uint16_t port_lo, port_hi;
+	uint8_t protocol;           /* protoport=; 0: any */
+	uint16_t port_lo, port_hi;  /* protoport=; 0 to 65535 when not given */
 	enum conn_auth auth;
 	struct ip_address next_hop; /* AF_UNSPEC: automatic */
 	struct ip_address source_ip;
@@ -42,19 +42,26 @@ struct end_config {
 	char *updown;               /* NULL: none */
 };
 
-/** A connection; owned by its struct config. */
+struct config_extra; /* keywords without effect, kept for config_write(); private */
+
+/**
+ * A connection; owned by its struct config. Numbers are 0 where nothing was given and nothing is
+ * the default (max_bytes, mtu, metric, priority, tfc, reqid, dpd_*).
+ */
 struct conn_config {
 	char *name;                 /* `net1`, or `net1/1x2` of subnets= */
 	char *alias;                /* `net1` for both; also names of connalias=, comma separated */
 	const char *file;
 	unsigned line;
 	bool set_aside;             /* has an error; `problem` says which (first) */
-	const struct diag *problem;
+	const struct diag *problem; /* owned by the struct config */
+	bool section_only;          /* set aside, but not wrong: an incomplete base for also= */
 
 	struct end_config left, right;
 	enum auto_mode auto_mode;
 	enum conn_type type;
 	const struct proposal_list *ike, *esp; /* shared between equal connections, owned by struct config */
+	const char *ike_text, *esp_text; /* as written; NULL with the defaults */
 	bool ike_default, esp_default;
 	bool pfs, pfs_written;
 	bool esn, no_esn;
@@ -68,6 +75,7 @@ struct conn_config {
 	enum conn_encap encapsulation;
 	uint32_t mark_in, mark_in_mask, mark_out, mark_out_mask;
 	enum { SHUNT_NONE, SHUNT_PASS, SHUNT_DROP } failure_shunt, negotiation_shunt;
+	const struct config_extra *extra;
 };
 
 enum protostack { PROTOSTACK_AUTO, PROTOSTACK_XFRM, PROTOSTACK_USER };
@@ -82,6 +90,7 @@ struct setup_config {
 	enum { DDOS_AUTO, DDOS_BUSY, DDOS_UNLIMITED } ddos_mode;
 	int nhelpers;
 	bool debug; /* plutodebug= anything but none */
+	const struct config_extra *extra;
 };
 
 struct config {
@@ -99,7 +108,10 @@ struct config {
  */
 struct config *config_load(const char *path, struct diag_list *diags);
 void config_free(struct config *config);
-/** By name or alias; from `*from` on (0 first), NULL when there is no more. */
+/**
+ * By name or alias, in file order: the first at or after `*from` (0 first), which is set to where
+ * to go on; NULL when there is no more. Constant time; set-aside connections are found too.
+ */
 struct conn_config *config_find(struct config *config, const char *name, size_t *from);
 /** Print the normalised configuration (`ipsec readwriteconf`) to `out`. */
 struct text;
