@@ -1,0 +1,202 @@
+#include "pluto/process.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "build-config.h"
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+static int ready_fd = -1; /* to the parent that waits; closed once told */
+
+bool process_privileged(char *err, size_t len)
+{
+	static const struct {
+		unsigned cap;
+		const char *what;
+	} needed[] = {
+		{ CAP_NET_ADMIN, "CAP_NET_ADMIN (to set policies and SAs)" },
+		{ CAP_NET_RAW, "CAP_NET_RAW (to send ESP)" },
+		{ CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE (for UDP port 500)" },
+	};
+
+	capng_get_caps_process();
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		if (capng_have_capability(CAPNG_EFFECTIVE, needed[i].cap))
+			continue;
+		snprintf(err, len, "no privileges: the capability %s is missing; run pluto as root", needed[i].what);
+		return false;
+	}
+	return true;
+}
+
+bool process_harden(void)
+{
+	/*
+	 * Sockets, netlink and TUN; ports below 1024; files that are read anew; and memory that must
+	 * not be swapped out.
+	 */
+	static const unsigned kept[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_DAC_READ_SEARCH,
+					 CAP_IPC_LOCK };
+	bool have[sizeof(kept) / sizeof(kept[0])];
+
+	capng_get_caps_process();
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, kept[i]);
+	bool bounding = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		if (have[i])
+			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, kept[i]);
+	}
+	if (capng_apply(bounding ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) != 0)
+		return false;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
+/* The parent: the child says that it is ready, or ends. */
+static void __attribute__((noreturn)) wait_for_child(int fd, pid_t child)
+{
+	char byte;
+	int status = 0;
+	ssize_t n;
+
+	do {
+		n = read(fd, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n == 1)
+		_exit(0);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	_exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : 1);
+}
+
+bool process_daemonise(void)
+{
+	int fds[2];
+
+	fflush(NULL);
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return false;
+	pid_t child = fork();
+	if (child < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return false;
+	}
+	if (child > 0) {
+		close(fds[1]);
+		wait_for_child(fds[0], child);
+	}
+	close(fds[0]);
+	ready_fd = fds[1];
+	setsid();
+	return true;
+}
+
+/* Nothing of the terminal is kept once the start is over; stderr only if it is the log. */
+static void detach(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+void process_ready(void)
+{
+	if (ready_fd >= 0) {
+		detach();
+		if (write(ready_fd, "", 1) != 1) {
+			/* the parent was killed; the daemon is up all the same */
+		}
+		close(ready_fd);
+		ready_fd = -1;
+	}
+#ifdef HAVE_SYSTEMD
+	sd_notify(0, "READY=1\nSTATUS=listening for IKE messages");
+#endif
+}
+
+void process_stopping(void)
+{
+#ifdef HAVE_SYSTEMD
+	sd_notify(0, "STOPPING=1");
+#endif
+}
+
+uint64_t process_watchdog_us(void)
+{
+	uint64_t usec = 0;
+
+#ifdef HAVE_SYSTEMD
+	if (sd_watchdog_enabled(0, &usec) <= 0)
+		usec = 0;
+#endif
+	return usec / 2;
+}
+
+void process_alive(void)
+{
+#ifdef HAVE_SYSTEMD
+	sd_notify(0, "WATCHDOG=1");
+#endif
+}
+
+int process_lock(const char *rundir, char *err, size_t len)
+{
+	char path[512], text[32];
+
+	if (mkdir(rundir, 0755) != 0 && errno != EEXIST) {
+		snprintf(err, len, "cannot make the run directory %s: %s", rundir, strerror(errno));
+		return -1;
+	}
+	snprintf(path, sizeof(path), "%s/pluto.pid", rundir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0) {
+		snprintf(err, len, "cannot write %s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		text[n > 0 ? n : 0] = '\0';
+		text[strcspn(text, "\n")] = '\0';
+		snprintf(err, len, "pluto is already running (process %s holds %s)", text, path);
+		close(fd);
+		return -1;
+	}
+	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n) {
+		snprintf(err, len, "cannot write %s: %s", path, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+void process_unlock(int fd, const char *rundir)
+{
+	char path[512];
+
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof(path), "%s/pluto.pid", rundir);
+	unlink(path);
+	close(fd);
+}
