@@ -102,7 +102,7 @@ static void libreswan_request(void **state)
 
 	assert_int_equal(message_decode_clear(BYTES(b.ptr, b.len), &m), DECODE_OK);
 	assert_true(message_require(&m, need, 3, &missing));
-	assert_int_equal(m.sa.count, 6);
+	assert_int_equal(m.sa.count, 4);
 	p = &m.sa.p[0];
 	assert_int_equal(p->number, 1);
 	assert_int_equal(p->protocol, PROTOCOL_IKE);
@@ -123,7 +123,7 @@ static void libreswan_request(void **state)
 	assert_null(message_error(&m));
 	assert_int_equal(m.unknown_critical, 0);
 	assert_string_equal(message_describe(&m, text, sizeof(text)),
-			    "SA,KE,Ni,N(FRAGMENTATION_SUPPORTED),N(REDIRECT_SUPPORTED),"
+			    "SA,KE,Ni,N(FRAGMENTATION_SUPPORTED),"
 			    "N(NAT_DETECTION_SOURCE_IP),N(NAT_DETECTION_DESTINATION_IP)");
 	assert_string_equal(message_describe(&m, text, 10), "SA,KE,Ni,");
 	free(b.ptr);
