@@ -108,6 +108,7 @@ enum decode_status message_decode_clear(struct bytes datagram, struct message *o
 /**
  * A protected message: decrypts in place (so `datagram` is written to) with `sk`, then decodes what
  * was inside. On any failure nothing of the plaintext is left in `out`.
+ * PAYLOAD_SK is `present` once the message has been authenticated, even if the rest fails.
  */
 enum decode_status message_decode_protected(uint8_t *datagram, size_t len, struct sk *sk,
 					    struct message *out);

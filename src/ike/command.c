@@ -1,0 +1,345 @@
+/* What the host asks for: up, down, rekey, stop; and what its back end tells. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ike/internal.h"
+
+/** A connection's attempt or waiting task exists. */
+static bool is_pending(struct ike_engine *e, const struct ike_conn *conn)
+{
+	struct conn_entry *entry = conn_entry_find(e, conn);
+	struct ike_sa *sa;
+
+	if (!entry)
+		return false;
+	if (entry->tasks)
+		return true;
+	TAILQ_FOREACH(sa, &entry->ikes, of_conn)
+		if ((sa->state == IKE_STATE_INIT_I || sa->state == IKE_STATE_AUTH_I) && !sa->abandoned)
+			return true;
+	return false;
+}
+
+static bool serves(const struct ike_sa *sa, const struct ike_conn *conn, const struct identity *local)
+{
+	bool attempt = (sa->state == IKE_STATE_INIT_I || sa->state == IKE_STATE_AUTH_I) && !sa->abandoned;
+
+	return (attempt || (ike_sa_is_up(sa) && !sa->redundant)) &&
+	       (conn->remote.address.family == AF_UNSPEC ||
+		ip_address_equal(&sa->remote.address, &conn->remote.address) || sa->nat_remote) &&
+	       identity_equal(&sa->local_id, local) &&
+	       (conn->remote_id.type == IDENTITY_NONE || identity_equal(&sa->remote_id, &conn->remote_id)) &&
+	       sa->conn->local_auth == conn->local_auth && sa->conn->remote_auth == conn->remote_auth;
+}
+
+/** An IKE SA, or an attempt at one, that `conn` can share; an established one first. */
+static struct ike_sa *find_shared(struct ike_engine *e, const struct ike_conn *conn, const struct identity *local)
+{
+	struct conn_entry *entry = conn_entry_find(e, conn);
+	uint64_t key = identities_key(local, &conn->remote_id);
+	struct ike_sa *sa, *found = NULL;
+	struct peer_entry *p = NULL;
+
+	if (key)
+		HASH_FIND(hh, e->peers, &key, sizeof(key), p);
+	if (p)
+		TAILQ_FOREACH(sa, &p->ikes, of_peer)
+			if (serves(sa, conn, local) && (!found || ike_sa_is_up(sa)))
+				found = sa;
+	if (!found && entry)
+		TAILQ_FOREACH(sa, &entry->ikes, of_conn)
+			if (serves(sa, conn, local))
+				found = sa;
+	return found;
+}
+
+static enum ike_up fail(struct ike_engine *e, struct ike_conn *conn, enum ike_reason reason, const char *text)
+{
+	struct event_about about = { .conn = conn, .peer = &conn->remote };
+
+	event_emit(e, IKE_EVENT_FAILED, LOG_LEVEL_ERROR, reason, about, "%s", text);
+	return IKE_UP_FAILED;
+}
+
+static bool has_secret(struct ike_engine *e, const struct ike_conn *conn, const struct identity *local)
+{
+	struct secret secret;
+	bool found;
+
+	if (conn->local_auth == IKE_AUTH_NULL && conn->remote_auth == IKE_AUTH_NULL)
+		return true;
+	found = e->host->psk(e->host->context, conn, local, &conn->remote_id, &secret);
+	secret_wipe(&secret, sizeof(secret));
+	return found;
+}
+
+static enum ike_up initiate(struct ike_engine *e, struct ike_conn *conn, const struct identity *local)
+{
+	struct ike_sa *sa = ike_sa_new(e, conn, true, IKE_STATE_INIT_I);
+
+	if (!sa)
+		return fail(e, conn, REASON_LIMIT, "no room for another IKE SA");
+	sa->local = conn->local;
+	sa->remote = conn->remote;
+	if (!sa->local.port)
+		sa->local.port = 500;
+	if (!sa->remote.port)
+		sa->remote.port = 500;
+	sa->local_id = *local;
+	sa->remote_id = conn->remote_id;
+	ike_sa_index_peer(e, sa);
+	if (init_start(e, sa))
+		return IKE_UP_STARTED;
+	ike_sa_close(e, sa, REASON_INTERNAL, false);
+	return fail(e, conn, REASON_INTERNAL, "the IKE_SA_INIT request could not be made");
+}
+
+static enum ike_up bring_up(struct ike_engine *e, struct ike_conn *conn)
+{
+	struct identity local = conn_local_id(conn, &conn->local.address);
+	char text[2 * IDENTITY_TEXT + 64], a[IDENTITY_TEXT], b[IDENTITY_TEXT];
+	struct event_about about = { .conn = conn };
+	struct ike_sa *sa;
+
+	if (child_newest(e, conn))
+		return IKE_UP_ALREADY;
+	if (is_pending(e, conn))
+		return IKE_UP_PENDING;
+	sa = find_shared(e, conn, &local);
+	if (sa) {
+		about.ike = sa;
+		if (!task_add(e, sa, TASK_CHILD_CREATE, conn, 0))
+			return fail(e, conn, REASON_LIMIT, "too many requests are waiting for the IKE SA");
+		event_progress(e, about, ike_sa_is_up(sa) ? "initiating Child SA using IKE SA #%u"
+							  : "queue Child SA; waiting on IKE SA #%u", sa->id);
+		return IKE_UP_STARTED;
+	}
+	if (conn->remote.address.family == AF_UNSPEC)
+		return fail(e, conn, REASON_NO_CONNECTION, "the peer's address is not known");
+	if (!has_secret(e, conn, &local)) {
+		snprintf(text, sizeof(text), "authentication failed: no PSK found for %s and %s",
+			 identity_text(&local, a, sizeof(a)), identity_text(&conn->remote_id, b, sizeof(b)));
+		return fail(e, conn, REASON_NO_SECRET, text);
+	}
+	return initiate(e, conn, &local);
+}
+
+enum ike_up ike_engine_up(struct ike_engine *e, struct ike_conn *conn)
+{
+	enum ike_up result;
+
+	engine_enter(e);
+	result = bring_up(e, conn);
+	engine_leave(e);
+	return result;
+}
+
+/** Tasks of `conn` that wait on `sa` end; the one under way is deleted when it succeeds. */
+static void cancel_tasks(struct ike_engine *e, struct ike_sa *sa, const struct ike_conn *conn)
+{
+	struct task *t, *next;
+
+	TAILQ_FOREACH_SAFE(t, &sa->tasks, entry, next) {
+		if (t->conn != conn)
+			continue;
+		task_unqueue(sa, t);
+		task_free(e, t);
+	}
+	if (sa->active && sa->active->conn == conn)
+		sa->active->abandoned = true;
+}
+
+/** Another connection has a Child SA on `sa`, or waits for one. */
+static bool used_by_other(const struct ike_sa *sa, const struct ike_conn *conn)
+{
+	const struct child *c;
+	const struct task *t;
+
+	TAILQ_FOREACH(c, &sa->children, of_ike)
+		if (c->conn != conn && child_is_known(c))
+			return true;
+	TAILQ_FOREACH(t, &sa->tasks, entry)
+		if (t->conn && t->conn != conn)
+			return true;
+	return sa->active && sa->active->conn && sa->active->conn != conn;
+}
+
+/** An attempt that is not authenticated yet; others that waited for it start their own. */
+static void end_attempt(struct ike_engine *e, struct ike_sa *sa)
+{
+	struct task *t;
+
+	/* the peer may have made it already: let the answer come, then delete it */
+	bool answered = sa->state == IKE_STATE_AUTH_I;
+	struct task_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
+
+	sa->abandoned = true;
+	while ((t = TAILQ_FIRST(&sa->tasks))) {
+		task_unqueue(sa, t);
+		TAILQ_INSERT_TAIL(&waiting, t, entry);
+	}
+	if (!answered)
+		ike_sa_close(e, sa, REASON_ADMIN, false);
+	while ((t = TAILQ_FIRST(&waiting))) {
+		struct ike_conn *conn = ike_conn_ref(t->conn);
+
+		TAILQ_REMOVE(&waiting, t, entry);
+		task_free(e, t);
+		if (conn)
+			bring_up(e, conn);
+		ike_conn_unref(conn);
+	}
+}
+
+static void down_ike(struct ike_engine *e, struct ike_sa *sa, const struct ike_conn *conn, enum ike_reason reason)
+{
+	struct child *c, *next;
+
+	cancel_tasks(e, sa, conn);
+	if (sa->state == IKE_STATE_INIT_I || sa->state == IKE_STATE_AUTH_I) {
+		if (sa->conn == conn && !sa->abandoned)
+			end_attempt(e, sa);
+		return;
+	}
+	if (!ike_sa_is_up(sa))
+		return;
+	if (!used_by_other(sa, conn)) {
+		event_progress(e, ((struct event_about){ .conn = conn }), "initiating delete of connection's IKE SA #%u", sa->id);
+		ike_sa_delete(e, sa, reason);
+		return;
+	}
+	TAILQ_FOREACH_SAFE(c, &sa->children, of_ike, next)
+		if (c->conn == conn)
+			child_delete(e, sa, c, reason, true);
+}
+
+void ike_engine_down(struct ike_engine *e, struct ike_conn *conn, enum ike_reason reason)
+{
+	struct event_about about = { .conn = conn };
+	struct ike_sa *sa, *next;
+	struct conn_entry *entry;
+	struct child *c;
+	bool attempt;
+
+	engine_enter(e);
+	ike_conn_ref(conn);
+	attempt = is_pending(e, conn);
+	/* those that were made for it, then those that it shares: found by its children and tasks */
+	HASH_ITER(hh_id, e->by_id, sa, next) {
+		bool concerned = sa->conn == conn || (sa->active && sa->active->conn == conn);
+		struct task *t;
+
+		TAILQ_FOREACH(c, &sa->children, of_ike)
+			concerned |= c->conn == conn;
+		TAILQ_FOREACH(t, &sa->tasks, entry)
+			concerned |= t->conn == conn;
+		if (concerned)
+			down_ike(e, sa, conn, reason);
+	}
+	entry = conn_entry_find(e, conn);
+	conn_entry_release(e, entry);
+	if (attempt)
+		event_emit(e, IKE_EVENT_FAILED, LOG_LEVEL_INFO, reason, about, "attempt ended: %s", ike_reason_text(reason));
+	ike_conn_unref(conn);
+	engine_leave(e);
+}
+
+bool ike_engine_rekey_ike(struct ike_engine *e, struct ike_conn *conn)
+{
+	struct child *c;
+	struct ike_sa *sa = NULL;
+	bool started = false;
+
+	engine_enter(e);
+	c = child_newest(e, conn);
+	if (c) {
+		sa = ike_sa_by_id(e, c->ike_id);
+	} else {
+		struct conn_entry *entry = conn_entry_find(e, conn);
+		struct ike_sa *other;
+
+		if (entry)
+			TAILQ_FOREACH(other, &entry->ikes, of_conn)
+				if (ike_sa_is_up(other))
+					sa = other;
+	}
+	if (sa && ike_sa_is_up(sa))
+		started = task_find(sa, TASK_IKE_REKEY, 0) || task_add(e, sa, TASK_IKE_REKEY, NULL, 0);
+	engine_leave(e);
+	return started;
+}
+
+bool ike_engine_rekey_child(struct ike_engine *e, struct ike_conn *conn)
+{
+	struct child *c;
+
+	engine_enter(e);
+	c = child_newest(e, conn);
+	if (c)
+		child_rekey_soon(e, c);
+	engine_leave(e);
+	return c != NULL;
+}
+
+void ike_engine_shutdown(struct ike_engine *e)
+{
+	struct ike_sa *sa, *next;
+
+	engine_enter(e);
+	HASH_ITER(hh_id, e->by_id, sa, next) {
+		/* one message: who stops does not wait for answers */
+		if (sa->state == IKE_STATE_ESTABLISHED || sa->state == IKE_STATE_REKEYED) {
+			request_cancel(e, sa);
+			informational_send_once(e, sa, 0);
+		}
+		ike_sa_close(e, sa, REASON_ADMIN, false);
+	}
+	engine_leave(e);
+}
+
+void ike_engine_expire(struct ike_engine *e, uint32_t spi, enum sa_direction direction, bool hard)
+{
+	struct child *c = NULL, *next;
+	struct ike_sa *sa;
+
+	engine_enter(e);
+	if (direction == SA_IN) {
+		c = child_by_own_spi(e, spi);
+	} else {
+		struct child *each;
+
+		HASH_ITER(hh_id, e->child_by_id, each, next)
+			if (each->out_installed && each->sa.out.spi == spi)
+				c = each;
+	}
+	sa = c ? ike_sa_by_id(e, c->ike_id) : NULL;
+	if (sa && hard)
+		child_delete(e, sa, c, REASON_EXPIRED, true);
+	else if (sa && c->conn->rekey)
+		child_rekey_soon(e, c);
+	engine_leave(e);
+}
+
+void ike_engine_first_packet(struct ike_engine *e, uint32_t child_id)
+{
+	struct child *c;
+
+	engine_enter(e);
+	c = child_by_id(e, child_id);
+	if (c && c->out_pending)
+		child_switch_outbound(e, c);
+	engine_leave(e);
+}
+
+void ike_engine_peer_moved(struct ike_engine *e, uint32_t child_id, const struct ip_endpoint *to)
+{
+	struct child *c;
+	struct ike_sa *sa;
+
+	engine_enter(e);
+	c = child_by_id(e, child_id);
+	sa = c ? ike_sa_by_id(e, c->ike_id) : NULL;
+	if (sa)
+		nat_follow(e, sa, &sa->local, to);
+	engine_leave(e);
+}
