@@ -15,6 +15,10 @@
 #include "base/secret.h"
 #include "crypto/proposal.h"
 
+/* OpenSSL 1's names for its stacks, which <openssl/stack.h> still defines. */
+#undef sk_new
+#undef sk_free
+
 struct sk;
 
 /** Key sizes that KEYMAT must give for the suite: SK_e (with salt) and SK_a (0 with an AEAD). */
