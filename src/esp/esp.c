@@ -1,0 +1,766 @@
+#include "esp/esp.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "esp/esp_backend.h"
+#include "esp/tun.h"
+
+enum { REFRESH_S = 10, IKE_A_TURN = 256 };
+
+static struct esp_backend *self(struct backend *b)
+{
+	return (struct esp_backend *)b;
+}
+
+__attribute__((format(printf, 2, 3))) static bool fail(struct backend_error *err,
+						       const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(err->text, sizeof(err->text), format, args);
+	va_end(args);
+	return false;
+}
+
+/* --- records ---------------------------------------------------------------------------- */
+
+static struct policy_record *policy_record_get(struct esp_backend *b, uint32_t reqid)
+{
+	struct policy_record *p;
+
+	HASH_FIND(hh, b->policy_records, &reqid, sizeof(reqid), p);
+	if (p)
+		return p;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->reqid = p->state.reqid = reqid;
+	HASH_ADD(hh, b->policy_records, reqid, sizeof(p->reqid), p);
+	return p;
+}
+
+/* Only when the worker cannot see it: not in the list of policies, no SAs. */
+static void policy_record_put(struct esp_backend *b, struct policy_record *p)
+{
+	if (p->set || p->users)
+		return;
+	HASH_DEL(b->policy_records, p);
+	free((void *)(uintptr_t)atomic_load(&p->state.out));
+	free(p);
+}
+
+static struct sa_record *sa_record_find(struct esp_backend *b, uint32_t id)
+{
+	struct sa_record *r;
+
+	HASH_FIND(hh, b->sa_records, &id, sizeof(id), r);
+	return r;
+}
+
+static struct sa_record *sa_record_new(struct esp_backend *b, const struct child_sa *sa)
+{
+	struct sa_record *r = secret_alloc(sizeof(*r));
+	struct policy_record *p = r ? policy_record_get(b, sa->reqid) : NULL;
+
+	if (!p) {
+		secret_free(r);
+		return NULL;
+	}
+	r->sa = *sa;
+	r->policy = p;
+	r->added_s = clock_wall_s();
+	p->users++;
+	HASH_ADD(hh, b->sa_records, sa.id, sizeof(r->sa.id), r);
+	return r;
+}
+
+static void sa_record_put(struct esp_backend *b, struct sa_record *r)
+{
+	if (r->in || r->out)
+		return;
+	HASH_DEL(b->sa_records, r);
+	r->policy->users--;
+	policy_record_put(b, r->policy);
+	secret_free(r);
+}
+
+/* --- SPIs ------------------------------------------------------------------------------- */
+
+static uint32_t op_alloc_spi(struct backend *base, const struct ip_address *local,
+			     const struct ip_address *remote, uint32_t reqid,
+			     struct backend_error *err)
+{
+	uint32_t spi = sa_table_alloc(&self(base)->sas, 0);
+
+	(void)local;
+	(void)remote;
+	(void)reqid;
+	if (!spi)
+		fail(err, "all %d SPIs of user space are in use", SA_SLOTS);
+	return spi;
+}
+
+static void op_free_spi(struct backend *base, const struct ip_address *local, uint32_t spi)
+{
+	(void)local;
+	sa_table_release(&self(base)->sas, spi);
+}
+
+/* --- SAs -------------------------------------------------------------------------------- */
+
+/* The UDP socket that packets from `local` leave by; UDP_SOCKETS_MAX if there is none. */
+static size_t udp_slot_for(const struct esp_backend *b, const struct ip_endpoint *local)
+{
+	size_t best = UDP_SOCKETS_MAX;
+
+	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++) {
+		const struct udp_slot *u = &b->worker.udp[i];
+
+		if (atomic_load(&u->fd) < 0 || u->local.address.family != local->address.family)
+			continue;
+		if (ip_endpoint_equal(&u->local, local))
+			return i;
+		if (ip_address_equal(&u->local.address, &local->address) ||
+		    (best == UDP_SOCKETS_MAX && ip_address_is_any(&u->local.address)))
+			best = i;
+	}
+	return best;
+}
+
+static struct sa_path *path_for(const struct esp_backend *b, const struct esp_path *path,
+				struct backend_error *err)
+{
+	size_t slot = path->udp_encap ? udp_slot_for(b, &path->local) : 0;
+	char text[IP_ENDPOINT_TEXT];
+	struct sa_path *p;
+
+	if (slot == UDP_SOCKETS_MAX) {
+		fail(err, "no UDP socket is bound to %s for ESP in UDP",
+		     ip_endpoint_format(&path->local, text));
+		return NULL;
+	}
+	if (path->local.address.family != path->remote.address.family ||
+	    ip_address_size(&path->local.address) == 0) {
+		fail(err, "the SA's end points have no common address family");
+		return NULL;
+	}
+	if (!path->udp_encap && path->remote.address.family == AF_INET6 && b->worker.raw6_fd < 0) {
+		fail(err, "this system has no IPv6");
+		return NULL;
+	}
+	p = sa_path_new(path, (uint8_t)slot);
+	if (!p)
+		fail(err, "out of memory");
+	return p;
+}
+
+static bool add_in(struct esp_backend *b, struct sa_record *r, const struct child_sa *sa,
+		   struct backend_error *err)
+{
+	const char *why;
+
+	if (r->in)
+		return fail(err, "inbound SA 0x%08x is there already", sa->in.spi);
+	if (!sa_table_taken(&b->sas, sa->in.spi) && !sa_table_claim(&b->sas, sa->in.spi))
+		return fail(err, "SPI 0x%08x is not free", sa->in.spi);
+	r->in = sa_in_new(sa, &why);
+	if (!r->in)
+		return fail(err, "%s", why);
+	r->sa.in = sa->in;
+	sa_table_put(&b->sas, sa->in.spi, r->in);
+	return true;
+}
+
+/* Publish the outbound SAs of a reqid; the old list is freed when nobody reads it. */
+static void publish_out(struct esp_backend *b, struct policy_record *p, struct sa_list *list)
+{
+	void *old = (void *)(uintptr_t)atomic_load(&p->state.out);
+
+	atomic_store(&p->state.out, list);
+	worker_changed(&b->worker);
+	worker_quiesce(&b->worker);
+	free(old);
+}
+
+static bool add_out(struct esp_backend *b, struct sa_record *r, const struct child_sa *sa,
+		    struct backend_error *err)
+{
+	struct sa_path *path;
+	struct sa_list *list;
+	const char *why;
+
+	if (r->out)
+		return fail(err, "outbound SA 0x%08x is there already", sa->out.spi);
+	path = path_for(b, &sa->path, err);
+	if (!path)
+		return false;
+	r->out = sa_out_new(sa, &why);
+	if (!r->out) {
+		free(path);
+		return fail(err, "%s", why);
+	}
+	atomic_store(&r->out->path, path);
+	list = sa_list_with(atomic_load(&r->policy->state.out), r->out);
+	if (!list) {
+		sa_out_free(r->out);
+		r->out = NULL;
+		return fail(err, "out of memory");
+	}
+	r->sa.out = sa->out;
+	r->sa.path = sa->path;
+	esp_mtu_added(b, r);
+	publish_out(b, r->policy, list);
+	return true;
+}
+
+static void remove_in(struct esp_backend *b, struct sa_record *r)
+{
+	sa_table_put(&b->sas, r->in->c.spi, NULL);
+	worker_quiesce(&b->worker);
+	sa_table_release(&b->sas, r->in->c.spi);
+	sa_in_free(r->in);
+	r->in = NULL;
+	secret_wipe(&r->sa.in, sizeof(r->sa.in));
+}
+
+static void remove_out(struct esp_backend *b, struct sa_record *r)
+{
+	/* without memory all of the reqid's SAs go out of use: dropping is always safe */
+	publish_out(b, r->policy, sa_list_without(atomic_load(&r->policy->state.out), r->out));
+	sa_out_free(r->out);
+	r->out = NULL;
+	secret_wipe(&r->sa.out, sizeof(r->sa.out));
+	b->mtu_dirty = true;
+}
+
+static void op_remove(struct backend *base, const struct child_sa *sa, enum sa_direction which)
+{
+	struct esp_backend *b = self(base);
+	struct sa_record *r = sa_record_find(b, sa->id);
+
+	if (!r)
+		return;
+	if ((which & SA_OUT) && r->out)
+		remove_out(b, r);
+	if ((which & SA_IN) && r->in)
+		remove_in(b, r);
+	sa_record_put(b, r);
+}
+
+static bool op_add(struct backend *base, const struct child_sa *sa, enum sa_direction which,
+		   struct backend_error *err)
+{
+	struct esp_backend *b = self(base);
+	struct sa_record *r = sa_record_find(b, sa->id);
+	bool in = false, ok;
+
+	err->text[0] = '\0';
+	if (sa->mark_in_mask || sa->mark_out_mask)
+		return fail(err, "marks need the kernel's ESP (protostack=xfrm)");
+	if (!r)
+		r = sa_record_new(b, sa);
+	if (!r)
+		return fail(err, "out of memory");
+	ok = !(which & SA_IN) || (in = add_in(b, r, sa, err));
+	ok = ok && (!(which & SA_OUT) || add_out(b, r, sa, err));
+	if (!ok && in)
+		remove_in(b, r);
+	if (!ok)
+		sa_record_put(b, r);
+	return ok;
+}
+
+static bool op_move(struct backend *base, const struct child_sa *sa, const struct esp_path *to,
+		    struct backend_error *err)
+{
+	struct esp_backend *b = self(base);
+	struct sa_record *r = sa_record_find(b, sa->id);
+
+	err->text[0] = '\0';
+	if (!r)
+		return fail(err, "there is no such SA");
+	if (r->out) {
+		struct sa_path *path = path_for(b, to, err);
+		void *old = (void *)(uintptr_t)atomic_load(&r->out->path);
+
+		if (!path)
+			return false;
+		atomic_store(&r->out->path, path);
+		worker_quiesce(&b->worker);
+		free(old);
+	}
+	if (r->in)
+		atomic_store(&r->in->udp_encap, to->udp_encap);
+	r->sa.path = *to;
+	if (r->out)
+		esp_mtu_added(b, r);
+	return true;
+}
+
+static uint64_t age_s(uint64_t last_us, uint64_t now_us)
+{
+	if (last_us == 0)
+		return UINT64_MAX;
+	return now_us > last_us ? (now_us - last_us) / US_PER_S : 0;
+}
+
+static bool op_query(struct backend *base, const struct child_sa *sa, struct child_sa_usage *out)
+{
+	struct sa_record *r = sa_record_find(self(base), sa->id);
+	uint64_t now = clock_now_us();
+
+	*out = (struct child_sa_usage){ .in_last_s = UINT64_MAX, .out_last_s = UINT64_MAX };
+	if (!r)
+		return false;
+	if (r->in) {
+		out->in_bytes = counter_get(&r->in->c.bytes);
+		out->in_packets = counter_get(&r->in->c.packets);
+		out->in_last_s = age_s(counter_get(&r->in->c.last_us), now);
+		out->replay_dropped = counter_get(&r->in->replay_dropped);
+		out->integrity_failed = counter_get(&r->in->integrity_failed);
+	}
+	if (r->out) {
+		out->out_bytes = counter_get(&r->out->c.bytes);
+		out->out_packets = counter_get(&r->out->c.packets);
+		out->out_last_s = age_s(counter_get(&r->out->c.last_us), now);
+	}
+	return true;
+}
+
+/* --- policies --------------------------------------------------------------------------- */
+
+static void publish_policies(struct esp_backend *b, struct policy_list *list)
+{
+	struct policy_list *old = b->policies;
+
+	b->policies = list;
+	atomic_store(&b->worker.policies, list);
+	worker_changed(&b->worker);
+	worker_quiesce(&b->worker);
+	free(old);
+}
+
+static void rebuild_guard(struct esp_backend *b)
+{
+	const struct sa_policy **all;
+	struct policy_record *p, *tmp;
+	size_t n = 0;
+
+	b->guard_dirty = false;
+	if (!b->use_guard)
+		return;
+	all = calloc(HASH_COUNT(b->policy_records) + 1, sizeof(const struct sa_policy *));
+	if (!all) {
+		log_error("out of memory: the packet filter stays as it is");
+		return;
+	}
+	HASH_ITER(hh, b->policy_records, p, tmp)
+		if (p->set)
+			all[n++] = &p->policy;
+	guard_rebuild(&b->guard, all, n);
+	free(all);
+}
+
+/* Removal may wait for the next turn of the daemon's loop: many go at once. */
+static void rebuild_guard_soon(struct esp_backend *b)
+{
+	b->guard_dirty = true;
+	eventfd_write(b->worker.event_fd, 1);
+}
+
+static bool same_guard(const struct sa_policy *a, const struct sa_policy *b)
+{
+	return a->action == b->action && a->priority == b->priority &&
+	       ip_address_equal(&a->local, &b->local) && ts_list_equal(&a->local_ts, &b->local_ts) &&
+	       ts_list_equal(&a->remote_ts, &b->remote_ts);
+}
+
+static void update_guard(struct esp_backend *b, const struct policy_record *p,
+			 const struct sa_policy *old)
+{
+	if (!b->use_guard || (old && same_guard(old, &p->policy)))
+		return;
+	/* before settling, a predecessor's rules stay in force, and ours come behind them */
+	if ((old && b->settled) || !guard_append(&b->guard, &p->policy))
+		rebuild_guard(b);
+}
+
+static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
+			  struct backend_error *err)
+{
+	struct esp_backend *b = self(base);
+	struct policy_record *p;
+	struct policy_list *list;
+	struct route_set *routes;
+	struct sa_policy old;
+	bool replaced;
+
+	err->text[0] = '\0';
+	if (policy->mark_in_mask || policy->mark_out_mask)
+		return fail(err, "marks need the kernel's ESP (protostack=xfrm)");
+	p = policy_record_get(b, policy->reqid);
+	list = p ? policy_list_replace(b->policies, &p->state, policy) : NULL;
+	if (!list) {
+		if (p)
+			policy_record_put(b, p);
+		return fail(err, "out of memory");
+	}
+	/* packets come only with the routes, and go only where the worker knows them */
+	routes = routing_add(&b->routing, policy, err);
+	if (!routes) {
+		free(list);
+		policy_record_put(b, p);
+		return false;
+	}
+	replaced = p->set;
+	old = p->policy;
+	p->policy = *policy;
+	p->set = true;
+	publish_policies(b, list);
+	update_guard(b, p, replaced ? &old : NULL);
+	routing_remove(&b->routing, p->routes);
+	p->routes = routes;
+	return true;
+}
+
+static void op_policy_remove(struct backend *base, uint32_t reqid)
+{
+	struct esp_backend *b = self(base);
+	struct policy_record *p;
+	struct policy_list *list;
+
+	HASH_FIND(hh, b->policy_records, &reqid, sizeof(reqid), p);
+	if (!p || !p->set)
+		return;
+	list = policy_list_replace(b->policies, &p->state, NULL);
+	if (!list) {
+		log_error("out of memory: the policy of \"%s\" stays", p->policy.conn);
+		return;
+	}
+	routing_remove(&b->routing, p->routes);
+	p->routes = NULL;
+	publish_policies(b, list);
+	p->set = false;
+	rebuild_guard_soon(b);
+	policy_record_put(b, p);
+}
+
+/* --- sockets and events ------------------------------------------------------------------- */
+
+static bool op_udp_socket(struct backend *base, int fd, const struct ip_endpoint *local,
+			  struct backend_error *err)
+{
+	struct esp_backend *b = self(base);
+	char text[IP_ENDPOINT_TEXT];
+	size_t slot = UDP_SOCKETS_MAX;
+
+	err->text[0] = '\0';
+	for (size_t i = UDP_SOCKETS_MAX; i-- > 0;) {
+		const struct udp_slot *u = &b->worker.udp[i];
+		int used = atomic_load(&u->fd);
+
+		if (used == fd && ip_endpoint_equal(&u->local, local))
+			return true;
+		if (used < 0)
+			slot = i;
+	}
+	/* the SAs of an address find their socket again after it was bound anew */
+	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
+		if (atomic_load(&b->worker.udp[i].fd) < 0 &&
+		    ip_endpoint_equal(&b->worker.udp[i].local, local))
+			slot = i;
+	if (slot == UDP_SOCKETS_MAX)
+		return fail(err, "more than %d UDP sockets", UDP_SOCKETS_MAX);
+	if (!wire_udp_prepare(fd, local))
+		return fail(err, "cannot prepare the UDP socket of %s: %s",
+			    ip_endpoint_format(local, text), strerror(errno));
+	b->worker.udp[slot].local = *local;
+	atomic_store(&b->worker.udp[slot].fd, fd);
+	if (!worker_watch_udp(&b->worker, slot)) {
+		atomic_store(&b->worker.udp[slot].fd, -1);
+		return fail(err, "cannot watch the UDP socket of %s: %s",
+			    ip_endpoint_format(local, text), strerror(errno));
+	}
+	return true;
+}
+
+void esp_backend_udp_forget(struct backend *base, int fd)
+{
+	struct esp_backend *b = self(base);
+
+	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
+		if (atomic_load(&b->worker.udp[i].fd) == fd) {
+			epoll_ctl(b->worker.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+			atomic_store(&b->worker.udp[i].fd, -1);
+		}
+	worker_quiesce(&b->worker);
+}
+
+static size_t op_fds(struct backend *base, int *fds, size_t max)
+{
+	struct esp_backend *b = self(base);
+
+	if (max > 0)
+		fds[0] = b->worker.event_fd;
+	if (max > 1)
+		fds[1] = b->timer_fd;
+	return max < 2 ? max : 2;
+}
+
+/* The peer's NAT has a new mapping: our packets follow at once. */
+static void peer_moved(struct esp_backend *b, const struct worker_event *e)
+{
+	struct sa_record *r = sa_record_find(b, e->child_id);
+	struct backend_error err;
+	struct esp_path to;
+
+	if (!r || ip_endpoint_equal(&r->sa.path.remote, &e->endpoint))
+		return;
+	to = r->sa.path;
+	to.remote = e->endpoint;
+	if (!op_move((struct backend *)b, &r->sa, &to, &err))
+		log_warning("cannot follow the peer of \"%s\": %s", r->sa.conn, err.text);
+	else if (b->events.peer_moved)
+		b->events.peer_moved(b->events.context, e->child_id, &to.remote);
+}
+
+static void on_event(struct esp_backend *b, const struct worker_event *e)
+{
+	const struct backend_events *to = &b->events;
+
+	switch (e->kind) {
+	case EVENT_ACQUIRE:
+		if (to->acquire)
+			to->acquire(to->context, e->reqid, &e->local, &e->remote);
+		return;
+	case EVENT_EXPIRE:
+		if (to->expire)
+			to->expire(to->context, e->spi, e->direction, e->hard);
+		return;
+	case EVENT_FIRST_PACKET:
+		if (to->first_packet)
+			to->first_packet(to->context, e->child_id);
+		return;
+	case EVENT_PEER_MOVED:
+		peer_moved(b, e);
+		return;
+	case EVENT_PATH_MTU:
+		esp_mtu_event(b, e);
+		return;
+	}
+}
+
+static void drain_ike(struct esp_backend *b)
+{
+	const struct ike_record *r;
+	size_t len;
+	int n;
+
+	for (n = 0; n < IKE_A_TURN && (r = ring_peek(&b->worker.ike, &len)); n++) {
+		if (b->events.ike_datagram)
+			b->events.ike_datagram(b->events.context, &r->local, &r->remote, r->data,
+					       len - sizeof(*r));
+		ring_pop(&b->worker.ike);
+	}
+	if (n == IKE_A_TURN) /* perhaps more: after others had their turn */
+		eventfd_write(b->worker.event_fd, 1);
+}
+
+static void op_process(struct backend *base, int fd)
+{
+	struct esp_backend *b = self(base);
+	const struct worker_event *next;
+	uint64_t v;
+	size_t len;
+
+	if (read(fd, &v, sizeof(v)) < 0 && errno != EAGAIN)
+		return;
+	if (fd == b->timer_fd) {
+		esp_mtu_refresh(b);
+		return;
+	}
+	while ((next = ring_peek(&b->worker.events, &len))) {
+		struct worker_event e = *next;
+
+		ring_pop(&b->worker.events);
+		on_event(b, &e);
+	}
+	drain_ike(b);
+	if (b->guard_dirty && b->settled)
+		rebuild_guard(b);
+}
+
+/* --- life ------------------------------------------------------------------------------- */
+
+static void free_records(struct esp_backend *b)
+{
+	struct policy_record *p, *t1;
+	struct sa_record *r, *t2;
+
+	HASH_ITER(hh, b->sa_records, r, t2) {
+		HASH_DEL(b->sa_records, r);
+		sa_in_free(r->in);
+		sa_out_free(r->out);
+		secret_free(r);
+	}
+	HASH_ITER(hh, b->policy_records, p, t1) {
+		HASH_DEL(b->policy_records, p);
+		free((void *)(uintptr_t)atomic_load(&p->state.out));
+		if (p->routes) {
+			free(p->routes->rules);
+			free(p->routes->routes);
+			free(p->routes);
+		}
+		free(p);
+	}
+	free(b->policies);
+	b->policies = NULL;
+}
+
+static void op_close(struct backend *base, bool keep)
+{
+	struct esp_backend *b = self(base);
+
+	worker_close(&b->worker);
+	free_records(b);
+	sa_table_free(&b->sas);
+	if (!keep) {
+		routing_clear(&b->routing);
+		if (b->use_guard)
+			guard_clear(&b->guard);
+		if (b->tun_fd >= 0)
+			tun_release(b->tun_fd);
+	}
+	routing_close(&b->routing);
+	guard_close(&b->guard);
+	esp_mtu_free(b);
+	if (b->tun_fd >= 0)
+		close(b->tun_fd);
+	if (b->timer_fd >= 0)
+		close(b->timer_fd);
+	free(b);
+}
+
+void esp_backend_settle(struct backend *base)
+{
+	struct esp_backend *b = self(base);
+
+	b->settled = true;
+	routing_settle(&b->routing);
+	rebuild_guard(b);
+}
+
+bool esp_backend_sweep(const char *tun_name)
+{
+	struct routing routing;
+	struct guard guard;
+	bool ok;
+
+	if (!tun_name)
+		tun_name = ESP_TUN_NAME;
+	ok = routing_open(&routing) == 0 && routing_clear(&routing);
+	routing_close(&routing);
+	guard_open(&guard, tun_name);
+	if (guard.built)
+		ok = guard_clear(&guard) && ok;
+	guard_close(&guard);
+	return tun_remove(tun_name) && ok;
+}
+
+static const struct backend_ops ops = {
+	.name = "user",
+	.close = op_close,
+	.alloc_spi = op_alloc_spi,
+	.free_spi = op_free_spi,
+	.add = op_add,
+	.remove = op_remove,
+	.move = op_move,
+	.query = op_query,
+	.policy_set = op_policy_set,
+	.policy_remove = op_policy_remove,
+	.udp_socket = op_udp_socket,
+	.fds = op_fds,
+	.process = op_process,
+	.describe = esp_describe,
+	.status = esp_status,
+};
+
+/* Device, rules and filter; false with a sentence. */
+static bool start_system(struct esp_backend *b, struct backend_error *err)
+{
+	int rc;
+
+	b->tun_fd = tun_open(b->tun_name, err);
+	if (b->tun_fd < 0)
+		return false;
+	tun_configure(b->tun_name);
+	b->ifindex = if_nametoindex(b->tun_name);
+	rc = routing_open(&b->routing);
+	if (rc)
+		return fail(err, "cannot read the system's routing rules: %s", strerror(-rc));
+	esp_mtu_refresh(b);
+	rc = netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
+	if (rc)
+		return fail(err, "cannot bring %s up: %s", b->tun_name, strerror(-rc));
+	if (!routing_start(&b->routing, b->ifindex, err))
+		return false;
+	if (b->use_guard)
+		guard_open(&b->guard, b->tun_name);
+	b->settled = !routing_has_stale(&b->routing) && !b->guard.built;
+	return true;
+}
+
+static bool start_worker(struct esp_backend *b, struct backend_error *err)
+{
+	struct itimerspec period = { .it_interval.tv_sec = REFRESH_S, .it_value.tv_sec = REFRESH_S };
+
+	if (!sa_table_init(&b->sas) || !worker_init(&b->worker, 0, b->tun_fd, &b->sas))
+		return fail(err, "out of memory or descriptors for the ESP worker");
+	atomic_store(&b->worker.tun_mtu, b->mtu);
+	if (!wire_open(&b->worker))
+		return fail(err, "cannot open a raw socket for ESP: %s%s", strerror(errno),
+			    errno == EPERM ? "; user-space ESP needs CAP_NET_RAW" : "");
+	b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (b->timer_fd < 0 || timerfd_settime(b->timer_fd, 0, &period, NULL) != 0 ||
+	    !worker_start(&b->worker))
+		return fail(err, "cannot start the ESP worker: %s", strerror(errno));
+	return true;
+}
+
+struct backend *esp_backend_new(const struct backend_events *events,
+				const struct esp_options *options, struct backend_error *err)
+{
+	struct esp_backend *b = calloc(1, sizeof(*b));
+	const char *name = options && options->tun_name ? options->tun_name : ESP_TUN_NAME;
+	bool there = if_nametoindex(name) != 0;
+
+	err->text[0] = '\0';
+	if (!b) {
+		fail(err, "out of memory");
+		return NULL;
+	}
+	b->base.ops = &ops;
+	b->events = *events;
+	b->use_guard = !options || !options->no_guard;
+	b->tun_fd = b->timer_fd = -1;
+	snprintf(b->tun_name, sizeof(b->tun_name), "%s", name);
+	b->worker.epoll_fd = b->worker.kick_fd = b->worker.event_fd = -1;
+	b->worker.raw4_fd = b->worker.raw6_fd = -1;
+	if (!start_system(b, err) || !start_worker(b, err)) {
+		/* what was there before us stays and goes on dropping */
+		op_close((struct backend *)b, there);
+		return NULL;
+	}
+	return (struct backend *)b;
+}

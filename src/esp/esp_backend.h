@@ -1,0 +1,81 @@
+/* What the daemon's side of the back end keeps. Private to esp/; daemon's thread only. */
+#ifndef ESP_ESP_BACKEND_H
+#define ESP_ESP_BACKEND_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "esp/esp.h"
+#include "esp/guard.h"
+#include "esp/policy.h"
+#include "esp/route.h"
+#include "esp/sa_table.h"
+#include "esp/worker.h"
+#include "sa/backend.h"
+
+/** A Child SA; made by secret_alloc(). A half that is not installed is NULL. */
+struct sa_record {
+	struct child_sa sa; /* `id` is the key */
+	struct sa_in *in;
+	struct sa_out *out;
+	struct policy_record *policy;
+	uint64_t added_s; /* seconds since 1970 */
+	UT_hash_handle hh;
+};
+
+/** A reqid: its policy, if `set`, and what its SAs share. Lives while it has one or the other. */
+struct policy_record {
+	uint32_t reqid; /* the key */
+	bool set;
+	size_t users; /* SAs */
+	struct sa_policy policy;
+	struct policy_state state;
+	struct route_set *routes;
+	UT_hash_handle hh;
+};
+
+/** What is known of the way to a peer. */
+struct path_mtu {
+	struct ip_address remote; /* the key */
+	uint32_t route;           /* by our own routes and links */
+	uint32_t learned;         /* by ICMP, 0: nothing */
+	uint64_t learned_us;
+	UT_hash_handle hh;
+};
+
+struct esp_backend {
+	struct backend_base base;
+	struct backend_events events;
+	char tun_name[IF_NAMESIZE];
+	int tun_fd, timer_fd;
+	unsigned ifindex;
+	bool settled, guard_dirty, mtu_dirty, use_guard;
+	struct routing routing;
+	struct guard guard;
+	struct sa_table sas;
+	struct policy_list *policies; /* what the worker sees */
+	struct sa_record *sa_records;
+	struct policy_record *policy_records;
+	struct path_mtu *path_mtus;
+	uint32_t mtu;
+	struct esp_worker worker;
+};
+
+/* --- esp_mtu.c --- */
+
+/** A new outbound SA: bring the device's MTU down at once if it needs that. */
+void esp_mtu_added(struct esp_backend *b, const struct sa_record *record);
+/** The worker met a path that takes less. */
+void esp_mtu_event(struct esp_backend *b, const struct worker_event *e);
+/** From time to time: ask the routes again, forget old news, set the device's MTU. */
+void esp_mtu_refresh(struct esp_backend *b);
+void esp_mtu_free(struct esp_backend *b);
+
+/* --- describe.c --- */
+
+struct json_t *esp_describe(struct backend *b, bool show_keys);
+struct json_t *esp_status(struct backend *b);
+
+#endif

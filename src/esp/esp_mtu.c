@@ -1,0 +1,147 @@
+/*
+ * The TUN device's MTU: what the narrowest path leaves after ESP. The kernel then tells senders
+ * (fragmentation needed, Packet Too Big) and fragments what may be. RFC 4301 §8.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "esp/esp_backend.h"
+
+enum {
+	MTU_WITHOUT_SA = 1400,
+	MTU_MAX = 9000,          /* below PACKET_MAX */
+	MTU_MIN_V4 = 552,        /* the kernel's own floor for learned values (min_pmtu) */
+	MTU_MIN_V6 = 1280,
+	LEARNED_S = 600,         /* RFC 1191 §6.3: then the path may have got better */
+};
+
+static struct path_mtu *path_of(struct esp_backend *b, const struct ip_address *remote)
+{
+	struct path_mtu *p;
+
+	HASH_FIND(hh, b->path_mtus, remote, sizeof(*remote), p);
+	if (!p) {
+		p = calloc(1, sizeof(*p));
+		if (!p)
+			return NULL;
+		p->remote = *remote;
+		HASH_ADD(hh, b->path_mtus, remote, sizeof(p->remote), p);
+	}
+	return p;
+}
+
+static void ask_route(struct esp_backend *b, struct path_mtu *p)
+{
+	struct netlink_route route;
+
+	if (netlink_route_get(&b->routing.nl, &p->remote, NULL, ESP_MARK, &route) == 0 && route.mtu)
+		p->route = route.mtu;
+	if (p->learned && clock_now_us() - p->learned_us > LEARNED_S * US_PER_S)
+		p->learned = 0;
+}
+
+/* What fits into this SA's packets, 0 if the way is not known. */
+static uint32_t inner_mtu(const struct sa_record *r, const struct path_mtu *p)
+{
+	uint32_t mtu = p->learned && p->learned < p->route ? p->learned : p->route;
+
+	if (!mtu)
+		return 0;
+	return (uint32_t)sa_inner_mtu(&r->out->c, atomic_load(&r->out->path), mtu);
+}
+
+static void set_mtu(struct esp_backend *b, uint32_t mtu)
+{
+	uint32_t floor = MTU_MIN_V4;
+	int rc;
+
+	/* below 1280 the device would lose IPv6 altogether; larger ones are fragmented outside */
+	for (size_t i = 0; b->policies && i < b->policies->count; i++)
+		if (b->policies->entries[i].local.lo.family == AF_INET6)
+			floor = MTU_MIN_V6;
+	if (mtu < floor)
+		mtu = floor;
+	if (mtu > MTU_MAX)
+		mtu = MTU_MAX;
+	if (mtu == b->mtu)
+		return;
+	rc = netlink_link_set(&b->routing.nl, b->ifindex, mtu, false);
+	if (rc) {
+		log_warning("cannot set the MTU of %s to %u: %s", b->tun_name, mtu, strerror(-rc));
+		return;
+	}
+	log_debug("MTU of %s: %u", b->tun_name, mtu);
+	b->mtu = mtu;
+	atomic_store(&b->worker.tun_mtu, mtu);
+}
+
+void esp_mtu_added(struct esp_backend *b, const struct sa_record *record)
+{
+	struct path_mtu *p = path_of(b, &record->sa.path.remote.address);
+	uint32_t mtu;
+
+	if (!p)
+		return;
+	if (!p->route)
+		ask_route(b, p);
+	mtu = inner_mtu(record, p);
+	/* the first SA may raise it from the guess; otherwise the timer does that */
+	if (mtu && (mtu < b->mtu || HASH_COUNT(b->sa_records) == 1))
+		set_mtu(b, mtu);
+	b->mtu_dirty = true;
+}
+
+void esp_mtu_refresh(struct esp_backend *b)
+{
+	uint32_t lowest = 0;
+	struct path_mtu *p, *t1;
+	struct sa_record *r, *t2;
+
+	HASH_ITER(hh, b->path_mtus, p, t1)
+		ask_route(b, p);
+	HASH_ITER(hh, b->sa_records, r, t2) {
+		uint32_t mtu = 0;
+
+		p = r->out ? path_of(b, &r->sa.path.remote.address) : NULL;
+		if (p)
+			mtu = inner_mtu(r, p);
+		if (mtu && (!lowest || mtu < lowest))
+			lowest = mtu;
+	}
+	set_mtu(b, lowest ? lowest : b->mtu ? b->mtu : MTU_WITHOUT_SA);
+	b->mtu_dirty = false;
+}
+
+void esp_mtu_event(struct esp_backend *b, const struct worker_event *e)
+{
+	struct sa_record *r, *tmp;
+	struct path_mtu *p = NULL;
+
+	if (e->spi == 0) { /* our own link refused the size */
+		esp_mtu_refresh(b);
+		return;
+	}
+	/* anyone can forge an ICMP error: it counts only with the SPI of an SA to that peer */
+	HASH_ITER(hh, b->sa_records, r, tmp)
+		if (r->out && r->sa.out.spi == e->spi &&
+		    ip_address_equal(&r->sa.path.remote.address, &e->endpoint.address))
+			p = path_of(b, &e->endpoint.address);
+	if (!p || e->mtu < MTU_MIN_V4 || (p->learned && e->mtu >= p->learned) ||
+	    (p->route && e->mtu >= p->route))
+		return;
+	p->learned = e->mtu;
+	p->learned_us = clock_now_us();
+	log_info("the path to the peer of SPI 0x%08x takes %u bytes", e->spi, e->mtu);
+	esp_mtu_refresh(b);
+}
+
+void esp_mtu_free(struct esp_backend *b)
+{
+	struct path_mtu *p, *tmp;
+
+	HASH_ITER(hh, b->path_mtus, p, tmp) {
+		HASH_DEL(b->path_mtus, p);
+		free(p);
+	}
+}

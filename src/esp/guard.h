@@ -1,0 +1,39 @@
+/*
+ * The packet filter that drops in clear what policies say has to be protected:
+ * nftables' table `inet sekisho`.
+ *
+ * Inbound it is the only thing that does so (a packet that came in clear and one
+ * that was decrypted look alike to routing); outbound it stands behind the routing
+ * rules. Like them it stays when the process is killed. Without nf_tables in the
+ * kernel everything else works; that is said once.
+ */
+#ifndef ESP_GUARD_H
+#define ESP_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "sa/child_sa.h"
+
+struct guard {
+	struct nft_ctx *nft; /* NULL: not available */
+	const char *tun;     /* borrowed */
+	bool built;          /* the table exists */
+	bool ordered;        /* has passthrough rules: appending would not do */
+};
+
+/** `tun`: name of the device whose packets are exempt; outlives the guard. */
+void guard_open(struct guard *g, const char *tun);
+void guard_close(struct guard *g);
+
+/** Add one policy to those that are there. False if the whole has to be rebuilt instead. */
+bool guard_append(struct guard *g, const struct sa_policy *policy);
+/** Replace everything by these, in one step. */
+void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, size_t n);
+/** Remove the table; true if it is not there afterwards. */
+bool guard_clear(struct guard *g);
+
+/** For status: "nftables", or why not. */
+const char *guard_state(const struct guard *g);
+
+#endif

@@ -1,0 +1,205 @@
+#include "esp/netlink.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+int netlink_open(struct netlink *nl)
+{
+	memset(nl, 0, sizeof(*nl));
+	nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (!nl->socket)
+		return -errno;
+	if (mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+		int err = -errno;
+
+		netlink_close(nl);
+		return err;
+	}
+	nl->port = mnl_socket_get_portid(nl->socket);
+	nl->seq = (unsigned)time(NULL);
+	return 0;
+}
+
+void netlink_close(struct netlink *nl)
+{
+	if (nl->socket)
+		mnl_socket_close(nl->socket);
+	nl->socket = NULL;
+}
+
+void *netlink_begin(struct netlink_request *r, uint16_t type, uint16_t flags, size_t size)
+{
+	r->header = mnl_nlmsg_put_header(r->buf);
+	r->header->nlmsg_type = type;
+	r->header->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	return mnl_nlmsg_put_extra_header(r->header, size);
+}
+
+void netlink_put_address(struct netlink_request *r, uint16_t attr, const struct ip_address *a)
+{
+	mnl_attr_put(r->header, attr, ip_address_size(a), a->bytes);
+}
+
+struct reader_of_messages {
+	void (*cb)(const struct nlmsghdr *h, void *context);
+	void *context;
+};
+
+static int on_message(const struct nlmsghdr *h, void *data)
+{
+	struct reader_of_messages *r = data;
+
+	if (r->cb)
+		r->cb(h, r->context);
+	return MNL_CB_OK;
+}
+
+static int exchange(struct netlink *nl, struct netlink_request *r, struct reader_of_messages *to)
+{
+	char buf[NETLINK_BUFFER];
+	ssize_t n;
+	int rc = MNL_CB_OK;
+
+	r->header->nlmsg_seq = ++nl->seq;
+	if (mnl_socket_sendto(nl->socket, r->header, r->header->nlmsg_len) < 0)
+		return -errno;
+	while (rc > MNL_CB_STOP) {
+		n = mnl_socket_recvfrom(nl->socket, buf, sizeof(buf));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		rc = mnl_cb_run(buf, (size_t)n, nl->seq, nl->port, on_message, to);
+		if (rc < 0 && errno == EPROTO) /* an answer to an earlier request that failed */
+			rc = MNL_CB_OK;
+	}
+	return rc < 0 ? -errno : 0;
+}
+
+int netlink_do(struct netlink *nl, struct netlink_request *r)
+{
+	struct reader_of_messages none = { 0 };
+
+	r->header->nlmsg_flags |= NLM_F_ACK;
+	return exchange(nl, r, &none);
+}
+
+int netlink_ask(struct netlink *nl, struct netlink_request *r,
+		void (*cb)(const struct nlmsghdr *h, void *context), void *context)
+{
+	struct reader_of_messages to = { cb, context };
+
+	r->header->nlmsg_flags |= NLM_F_ACK;
+	return exchange(nl, r, &to);
+}
+
+int netlink_dump(struct netlink *nl, uint16_t type, uint8_t family,
+		 void (*cb)(const struct nlmsghdr *h, void *context), void *context)
+{
+	struct reader_of_messages to = { cb, context };
+	struct netlink_request r;
+	struct rtmsg *m = netlink_begin(&r, type, NLM_F_DUMP, sizeof(*m));
+
+	m->rtm_family = family;
+	return exchange(nl, &r, &to);
+}
+
+int netlink_link_set(struct netlink *nl, unsigned ifindex, uint32_t mtu, bool up)
+{
+	struct netlink_request r;
+	struct ifinfomsg *m = netlink_begin(&r, RTM_NEWLINK, 0, sizeof(*m));
+
+	m->ifi_family = AF_UNSPEC;
+	m->ifi_index = (int)ifindex;
+	if (up) { /* without multicast: nobody on a tunnel wants its own chatter */
+		m->ifi_flags = IFF_UP;
+		m->ifi_change = IFF_UP | IFF_MULTICAST;
+	}
+	if (mtu)
+		mnl_attr_put_u32(r.header, IFLA_MTU, mtu);
+	return netlink_do(nl, &r);
+}
+
+int netlink_link_delete(struct netlink *nl, unsigned ifindex)
+{
+	struct netlink_request r;
+	struct ifinfomsg *m = netlink_begin(&r, RTM_DELLINK, 0, sizeof(*m));
+
+	m->ifi_index = (int)ifindex;
+	return netlink_do(nl, &r);
+}
+
+static void read_link_mtu(const struct nlmsghdr *h, void *context)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, h, sizeof(struct ifinfomsg))
+		if (mnl_attr_get_type(a) == IFLA_MTU && mnl_attr_get_payload_len(a) == 4)
+			*(uint32_t *)context = mnl_attr_get_u32(a);
+}
+
+uint32_t netlink_link_mtu(struct netlink *nl, unsigned ifindex)
+{
+	struct netlink_request r;
+	struct ifinfomsg *m = netlink_begin(&r, RTM_GETLINK, 0, sizeof(*m));
+	uint32_t mtu = 0;
+
+	m->ifi_index = (int)ifindex;
+	return netlink_ask(nl, &r, read_link_mtu, &mtu) == 0 ? mtu : 0;
+}
+
+static void read_route(const struct nlmsghdr *h, void *context)
+{
+	struct netlink_route *out = context;
+	const struct nlattr *a, *metric;
+
+	if (h->nlmsg_type != RTM_NEWROUTE)
+		return;
+	mnl_attr_for_each(a, h, sizeof(struct rtmsg)) {
+		switch (mnl_attr_get_type(a)) {
+		case RTA_PREFSRC:
+			out->source = ip_address_from_bytes(
+				BYTES(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a)));
+			break;
+		case RTA_OIF:
+			out->ifindex = mnl_attr_get_u32(a);
+			break;
+		case RTA_METRICS:
+			mnl_attr_for_each_nested(metric, a)
+				if (mnl_attr_get_type(metric) == RTAX_MTU)
+					out->mtu = mnl_attr_get_u32(metric);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+int netlink_route_get(struct netlink *nl, const struct ip_address *to,
+		      const struct ip_address *from, uint32_t mark, struct netlink_route *out)
+{
+	struct netlink_request r;
+	struct rtmsg *m = netlink_begin(&r, RTM_GETROUTE, 0, sizeof(*m));
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	m->rtm_family = to->family;
+	m->rtm_dst_len = (uint8_t)(ip_address_size(to) * 8);
+	netlink_put_address(&r, RTA_DST, to);
+	if (from && from->family == to->family) {
+		m->rtm_src_len = m->rtm_dst_len;
+		netlink_put_address(&r, RTA_SRC, from);
+	}
+	mnl_attr_put_u32(r.header, RTA_MARK, mark);
+	rc = netlink_ask(nl, &r, read_route, out);
+	if (rc == 0 && out->ifindex) {
+		uint32_t link = netlink_link_mtu(nl, out->ifindex);
+
+		if (link && (out->mtu == 0 || link < out->mtu))
+			out->mtu = link;
+	}
+	return rc;
+}

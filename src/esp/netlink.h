@@ -1,0 +1,64 @@
+/*
+ * rtnetlink for the back end: links, routes and rules, over libmnl.
+ *
+ * Requests are synchronous: each waits for its acknowledgement. Errors are
+ * negative errno values, as the kernel gives them.
+ */
+#ifndef ESP_NETLINK_H
+#define ESP_NETLINK_H
+
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/address.h"
+
+enum { NETLINK_BUFFER = 32768 };
+
+struct netlink {
+	struct mnl_socket *socket;
+	unsigned port, seq;
+};
+
+/** A request under construction. */
+struct netlink_request {
+	struct nlmsghdr *header;
+	char buf[1024];
+};
+
+/** 0, or a negative errno. */
+int netlink_open(struct netlink *nl);
+void netlink_close(struct netlink *nl);
+
+/** Begin a request; returns its family header of `size` bytes, zeroed. */
+void *netlink_begin(struct netlink_request *r, uint16_t type, uint16_t flags, size_t size);
+void netlink_put_address(struct netlink_request *r, uint16_t attr, const struct ip_address *a);
+
+/** Send and wait for the acknowledgement: 0 or a negative errno. */
+int netlink_do(struct netlink *nl, struct netlink_request *r);
+/** Send and give each message of the answer to `cb`: 0 or a negative errno. */
+int netlink_ask(struct netlink *nl, struct netlink_request *r,
+		void (*cb)(const struct nlmsghdr *h, void *context), void *context);
+/** All of a kind (RTM_GETRULE, RTM_GETROUTE) in `family`. */
+int netlink_dump(struct netlink *nl, uint16_t type, uint8_t family,
+		 void (*cb)(const struct nlmsghdr *h, void *context), void *context);
+
+/** Up, with `mtu` (0: as it is). 0 or a negative errno. */
+int netlink_link_set(struct netlink *nl, unsigned ifindex, uint32_t mtu, bool up);
+int netlink_link_delete(struct netlink *nl, unsigned ifindex);
+/** MTU of a link, 0 if it is not known. */
+uint32_t netlink_link_mtu(struct netlink *nl, unsigned ifindex);
+
+/** How the kernel would send to `to` with `mark`: what it chose. */
+struct netlink_route {
+	struct ip_address source; /* AF_UNSPEC: none */
+	unsigned ifindex;
+	uint32_t mtu;             /* of the route, or else of the link */
+};
+/** `from` NULL: unbound. 0 or a negative errno (-ENETUNREACH, ...). */
+int netlink_route_get(struct netlink *nl, const struct ip_address *to,
+		      const struct ip_address *from, uint32_t mark, struct netlink_route *out);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * Policy routing: what leads the traffic of policies into the TUN device and
+ * nothing else.
+ *
+ *   215  our marked packets; a peer inside its own policy   goto 217
+ *   216  from LOCAL to REMOTE, one or more for each policy  lookup 220 (or goto 217)
+ *   217  nop
+ *   table 220: REMOTE dev ipsec0, and beneath it unreachable REMOTE
+ *
+ * Rules and routes carry protocol number 94, by which the next start finds what
+ * a killed process left. Removed is only what no policy needs any more, and new
+ * comes before old goes. Daemon's thread only.
+ */
+#ifndef ESP_ROUTE_H
+#define ESP_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "esp/netlink.h"
+#include "sa/backend.h"
+#include "sa/child_sa.h"
+
+struct rule_item;
+struct route_item;
+
+struct routing {
+	struct netlink nl;
+	unsigned ifindex;
+	struct rule_item *rules;   /* hash */
+	struct route_item *routes; /* hash */
+	uint64_t position;         /* of the last rule added */
+	bool have_v6;
+};
+
+/** Rules and routes of one policy. */
+struct route_set {
+	size_t rule_count, route_count;
+	struct rule_item **rules;
+	struct route_item **routes;
+};
+
+/** Open netlink and read what a predecessor left; 0 or a negative errno. */
+int routing_open(struct routing *r);
+/** Add the rules that all need. The device's index is known by now. */
+bool routing_start(struct routing *r, unsigned ifindex, struct backend_error *err);
+/** Close; what is installed stays. */
+void routing_close(struct routing *r);
+
+/** Install what `policy` needs; NULL with a sentence and nothing changed if that fails. */
+struct route_set *routing_add(struct routing *r, const struct sa_policy *policy,
+			      struct backend_error *err);
+/** Remove what no other policy needs and free `set` (NULL is allowed). */
+void routing_remove(struct routing *r, struct route_set *set);
+
+/** A predecessor left rules that no policy has taken over (yet). */
+bool routing_has_stale(const struct routing *r);
+/** Remove a predecessor's that no policy took over. */
+void routing_settle(struct routing *r);
+/** Remove all rules and routes of ours; false if one could not be removed. */
+bool routing_clear(struct routing *r);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * The TUN device: persistent, so that what is routed into it is dropped, not
+ * sent elsewhere, when no process has it open.
+ */
+#ifndef ESP_TUN_H
+#define ESP_TUN_H
+
+#include <stdbool.h>
+
+#include "sa/backend.h"
+
+/** Make or adopt device `name`; its descriptor, or -1 with a sentence. */
+int tun_open(const char *name, struct backend_error *err);
+/** Settings that only concern it: no redirects, no reverse path filter, no link-local address. */
+void tun_configure(const char *name);
+/** The device goes when `fd` is closed. */
+void tun_release(int fd);
+/** Remove a device that no process has open; true if there is none afterwards. */
+bool tun_remove(const char *name);
+
+#endif

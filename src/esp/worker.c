@@ -1,0 +1,244 @@
+#include "esp/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+enum {
+	EVENT_RING_BYTES = 256 << 10,
+	IKE_RING_BYTES = 1 << 20,
+	WAIT_MS = 1000,     /* without traffic */
+	HELD_WAIT_MS = 250, /* while packets wait for an SA */
+	EPOLL_EVENTS = 16,
+};
+
+/* What an epoll event is about; UDP sockets follow by their slot. */
+enum { TAG_TUN, TAG_RAW4, TAG_RAW6, TAG_KICK, TAG_UDP };
+
+/* --- for the daemon's thread -------------------------------------------------------------- */
+
+bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_table *sas)
+{
+	memset(w, 0, sizeof(*w));
+	w->index = index;
+	w->tun_fd = tun_fd;
+	w->sas = sas;
+	w->raw4_fd = w->raw6_fd = -1;
+	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
+		atomic_init(&w->udp[i].fd, -1);
+	atomic_init(&w->epoch, 1);
+	atomic_init(&w->tun_mtu, 1280);
+	w->flows = calloc(FLOW_CACHE, sizeof(*w->flows));
+	w->held = calloc(HELD_MAX, sizeof(*w->held));
+	w->slots = aligned_alloc(64, (size_t)ESP_BATCH * SLOT_BYTES);
+	w->recv_buf = aligned_alloc(64, (size_t)RECV_BATCH * (RECV_HEADROOM + RECV_BYTES));
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	w->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return ring_init(&w->events, EVENT_RING_BYTES) && ring_init(&w->ike, IKE_RING_BYTES) &&
+	       w->flows && w->held && w->slots && w->recv_buf && w->epoll_fd >= 0 &&
+	       w->kick_fd >= 0 && w->event_fd >= 0;
+}
+
+static bool watch(struct esp_worker *w, int fd, uint32_t tag)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u32 = tag };
+
+	return fd < 0 || epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+static void *worker_main(void *arg);
+
+bool worker_start(struct esp_worker *w)
+{
+	sigset_t all, old;
+	int err;
+
+	if (!watch(w, w->tun_fd, TAG_TUN) || !watch(w, w->raw4_fd, TAG_RAW4) ||
+	    !watch(w, w->raw6_fd, TAG_RAW6) || !watch(w, w->kick_fd, TAG_KICK))
+		return false;
+	sigfillset(&all); /* signals are the daemon's */
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	w->started = err == 0;
+	errno = err;
+	return w->started;
+}
+
+bool worker_watch_udp(struct esp_worker *w, size_t slot)
+{
+	return watch(w, atomic_load(&w->udp[slot].fd), TAG_UDP + (uint32_t)slot);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void worker_close(struct esp_worker *w)
+{
+	if (w->started) {
+		atomic_store(&w->stop, true);
+		eventfd_write(w->kick_fd, 1);
+		pthread_join(w->thread, NULL);
+		w->started = false;
+	}
+	close_fd(&w->raw4_fd);
+	close_fd(&w->raw6_fd);
+	close_fd(&w->epoll_fd);
+	close_fd(&w->kick_fd);
+	close_fd(&w->event_fd);
+	ring_free(&w->events);
+	ring_free(&w->ike);
+	free(w->flows);
+	if (w->held)
+		secret_wipe(w->held, HELD_MAX * sizeof(*w->held));
+	free(w->held);
+	free(w->slots);
+	free(w->recv_buf);
+	w->flows = NULL;
+	w->held = NULL;
+	w->slots = w->recv_buf = NULL;
+}
+
+void worker_quiesce(struct esp_worker *w)
+{
+	const struct timespec nap = { .tv_nsec = 20000 };
+	uint64_t seen;
+
+	if (!w->started)
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	seen = atomic_load(&w->quiet);
+	/* even: it waits, and reads everything anew when it wakes */
+	while ((seen & 1) && atomic_load(&w->quiet) == seen)
+		nanosleep(&nap, NULL);
+}
+
+void worker_changed(struct esp_worker *w)
+{
+	atomic_fetch_add(&w->epoch, 1);
+	eventfd_write(w->kick_fd, 1);
+}
+
+/* --- for the worker ---------------------------------------------------------------------- */
+
+bool worker_tell(struct esp_worker *w, const struct worker_event *e)
+{
+	struct worker_event *slot = ring_reserve(&w->events, sizeof(*e));
+
+	if (!slot) {
+		worker_drop(w, DROP_EVENT_QUEUE);
+		return false;
+	}
+	*slot = *e;
+	ring_commit(&w->events);
+	w->events_pending = true;
+	return true;
+}
+
+bool worker_limits(struct esp_worker *w, struct sa_common *c, enum sa_direction direction)
+{
+	uint64_t packets = counter_get(&c->packets), bytes = counter_get(&c->bytes);
+	bool hard = packets >= c->limits.hard_packets || bytes >= c->limits.hard_bytes;
+	struct worker_event e = {
+		.kind = EVENT_EXPIRE, .spi = c->spi, .child_id = c->child_id, .direction = direction,
+	};
+
+	if (!c->soft_told &&
+	    (packets >= c->limits.soft_packets || bytes >= c->limits.soft_bytes))
+		c->soft_told = worker_tell(w, &e);
+	e.hard = true;
+	if (hard && !c->hard_told)
+		c->hard_told = worker_tell(w, &e);
+	return hard;
+}
+
+void worker_random(struct esp_worker *w, uint8_t *out, size_t len)
+{
+	if (w->random_left < len) {
+		size_t got = 0;
+
+		while (got < sizeof(w->random)) {
+			ssize_t n = getrandom(w->random + got, sizeof(w->random) - got, 0);
+
+			if (n > 0)
+				got += (size_t)n;
+		}
+		w->random_left = sizeof(w->random);
+	}
+	w->random_left -= len;
+	memcpy(out, w->random + w->random_left, len);
+}
+
+static void handle(struct esp_worker *w, uint32_t tag)
+{
+	eventfd_t v;
+
+	switch (tag) {
+	case TAG_TUN:
+		outbound_ready(w);
+		return;
+	case TAG_RAW4:
+		wire_raw4_ready(w);
+		return;
+	case TAG_RAW6:
+		wire_raw6_ready(w);
+		return;
+	case TAG_KICK:
+		eventfd_read(w->kick_fd, &v);
+		return;
+	default:
+		if (tag - TAG_UDP < UDP_SOCKETS_MAX)
+			wire_udp_ready(w, tag - TAG_UDP);
+	}
+}
+
+/* One turn: from here on the pointers of this moment are in use. */
+static void turn(struct esp_worker *w, const struct epoll_event *events, int n)
+{
+	w->now_us = clock_now_us();
+	w->batch_epoch = atomic_load(&w->epoch);
+	w->batch_policies = atomic_load(&w->policies);
+	for (int i = 0; i < n; i++)
+		handle(w, events[i].data.u32);
+	if (w->held_count)
+		outbound_release(w);
+	if (w->events_pending) {
+		w->events_pending = false;
+		eventfd_write(w->event_fd, 1);
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct esp_worker *w = arg;
+	struct epoll_event events[EPOLL_EVENTS];
+	char name[16];
+
+	snprintf(name, sizeof(name), "esp%u", w->index);
+	pthread_setname_np(pthread_self(), name);
+	while (!atomic_load(&w->stop)) {
+		int n = epoll_wait(w->epoll_fd, events, EPOLL_EVENTS,
+				   w->held_count ? HELD_WAIT_MS : WAIT_MS);
+
+		atomic_fetch_add(&w->quiet, 1); /* odd: see worker_quiesce() */
+		atomic_thread_fence(memory_order_seq_cst);
+		turn(w, events, n);
+		atomic_fetch_add(&w->quiet, 1);
+	}
+	return NULL;
+}
