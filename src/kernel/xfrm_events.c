@@ -132,23 +132,24 @@ static struct traffic_selector end_of(const struct xfrm_selector *sel, bool sour
 
 static void on_acquire(struct xfrm_backend *x, const struct nlmsghdr *m)
 {
-	const struct xfrm_user_acquire *a = mnl_nlmsg_get_payload(m);
+	struct xfrm_user_acquire a;
 	const struct xfrm_user_tmpl *t = NULL;
 	const struct nlattr *attr;
 	struct xfrm_entry *e;
 
-	if (mnl_nlmsg_get_payload_len(m) < sizeof(*a) || a->id.proto != IPPROTO_ESP)
+	if (mnl_nlmsg_get_payload_len(m) < sizeof(a))
 		return;
-	mnl_attr_for_each(attr, m, sizeof(*a))
+	memcpy(&a, mnl_nlmsg_get_payload(m), sizeof(a));
+	mnl_attr_for_each(attr, m, sizeof(a))
 		if (mnl_attr_get_type(attr) == XFRMA_TMPL &&
 		    mnl_attr_get_payload_len(attr) >= sizeof(*t))
 			t = mnl_attr_get_payload(attr);
-	if (t == NULL)
+	if (t == NULL || a.id.proto != IPPROTO_ESP)
 		return;
 	HASH_FIND(hh, x->entries, &t->reqid, sizeof(t->reqid), e);
 	if (e == NULL || e->action != POLICY_TRAP)
 		return; /* of another program; or dropping it is all there is to do */
-	struct traffic_selector local = end_of(&a->sel, true), remote = end_of(&a->sel, false);
+	struct traffic_selector local = end_of(&a.sel, true), remote = end_of(&a.sel, false);
 
 	x->acquires++;
 	x->events.acquire(x->events.context, t->reqid, &local, &remote);
@@ -172,21 +173,24 @@ static struct xfrm_child *by_state(struct xfrm_backend *x, const struct ip_addre
 
 static void on_expire(struct xfrm_backend *x, const struct nlmsghdr *m)
 {
-	const struct xfrm_user_expire *e = mnl_nlmsg_get_payload(m);
+	struct xfrm_user_expire e;
 	enum sa_direction direction;
 	struct ip_address dst;
 	struct xfrm_child *c;
 
-	if (mnl_nlmsg_get_payload_len(m) < sizeof(*e) || e->state.id.proto != IPPROTO_ESP)
+	if (mnl_nlmsg_get_payload_len(m) < sizeof(e))
 		return;
-	dst = xfrm_address_get(&e->state.id.daddr, e->state.family);
-	c = by_state(x, &dst, ntohl(e->state.id.spi), &direction);
+	memcpy(&e, mnl_nlmsg_get_payload(m), sizeof(e));
+	if (e.state.id.proto != IPPROTO_ESP)
+		return;
+	dst = xfrm_address_get(&e.state.id.daddr, e.state.family);
+	c = by_state(x, &dst, ntohl(e.state.id.spi), &direction);
 	if (c == NULL)
 		return; /* an acquire that came to nothing, or not ours */
 	x->expires++;
-	if (e->hard)
+	if (e.hard)
 		xfrm_child_gone(x, c, direction); /* the kernel has removed it */
-	x->events.expire(x->events.context, ntohl(e->state.id.spi), direction, e->hard != 0);
+	x->events.expire(x->events.context, ntohl(e.state.id.spi), direction, e.hard != 0);
 }
 
 /** An authenticated packet came from another address or port (RFC 7296 §2.23). */

@@ -265,13 +265,14 @@ bool xfrm_rules_neighbour_discovery(struct xfrm_rules *out)
 	return true;
 }
 
-static void *start(struct nlmsghdr *m, size_t room, uint16_t type, size_t size)
+static bool start(struct nlmsghdr *m, size_t room, uint16_t type, const void *fixed, size_t size)
 {
 	if (room < (size_t)MNL_NLMSG_HDRLEN + MNL_ALIGN(size))
-		return NULL;
+		return false;
 	mnl_nlmsg_put_header(m);
 	m->nlmsg_type = type;
-	return mnl_nlmsg_put_extra_header(m, size);
+	memcpy(mnl_nlmsg_put_extra_header(m, size), fixed, size);
+	return true;
 }
 
 static bool put_mark(struct nlmsghdr *m, size_t room, const struct xfrm_mark *mark)
@@ -281,36 +282,32 @@ static bool put_mark(struct nlmsghdr *m, size_t room, const struct xfrm_mark *ma
 
 bool xfrm_rule_encode(struct nlmsghdr *m, size_t room, const struct xfrm_rule *rule)
 {
-	struct xfrm_userpolicy_info *p = start(m, room, XFRM_MSG_UPDPOLICY, sizeof(*p));
+	struct xfrm_userpolicy_info p = {
+		.sel = rule->key.sel,
+		.lft = { .soft_byte_limit = XFRM_INF, .hard_byte_limit = XFRM_INF,
+			 .soft_packet_limit = XFRM_INF, .hard_packet_limit = XFRM_INF },
+		.priority = rule->priority,
+		.index = rule->index,
+		.dir = (uint8_t)rule->key.direction,
+		.action = rule->block ? XFRM_POLICY_BLOCK : XFRM_POLICY_ALLOW,
+	};
 
-	if (p == NULL)
-		return false;
-	p->sel = rule->key.sel;
-	p->lft.soft_byte_limit = p->lft.hard_byte_limit = XFRM_INF;
-	p->lft.soft_packet_limit = p->lft.hard_packet_limit = XFRM_INF;
-	p->priority = rule->priority;
-	p->index = rule->index;
-	p->dir = (uint8_t)rule->key.direction;
-	p->action = rule->block ? XFRM_POLICY_BLOCK : XFRM_POLICY_ALLOW;
-	return (!rule->has_template || mnl_attr_put_check(m, room, XFRMA_TMPL, sizeof(rule->template),
+	return start(m, room, XFRM_MSG_UPDPOLICY, &p, sizeof(p)) &&
+	       (!rule->has_template || mnl_attr_put_check(m, room, XFRMA_TMPL, sizeof(rule->template),
 							  &rule->template)) &&
 	       put_mark(m, room, &rule->key.mark);
 }
 
 bool xfrm_rule_encode_delete(struct nlmsghdr *m, size_t room, const struct xfrm_rule_key *key)
 {
-	struct xfrm_userpolicy_id *p = start(m, room, XFRM_MSG_DELPOLICY, sizeof(*p));
+	struct xfrm_userpolicy_id p = { .sel = key->sel, .dir = (uint8_t)key->direction };
 
-	if (p == NULL)
-		return false;
-	p->sel = key->sel;
-	p->dir = (uint8_t)key->direction;
-	return put_mark(m, room, &key->mark);
+	return start(m, room, XFRM_MSG_DELPOLICY, &p, sizeof(p)) && put_mark(m, room, &key->mark);
 }
 
 bool xfrm_rule_encode_dump(struct nlmsghdr *m, size_t room)
 {
-	if (start(m, room, XFRM_MSG_GETPOLICY, 0) == NULL)
+	if (!start(m, room, XFRM_MSG_GETPOLICY, "", 0))
 		return false;
 	m->nlmsg_flags |= NLM_F_DUMP;
 	return true;
@@ -336,18 +333,21 @@ static void copy_selector(struct xfrm_selector *to, const struct xfrm_selector *
 
 bool xfrm_rule_decode(const struct nlmsghdr *m, struct xfrm_rule *out)
 {
-	const struct xfrm_userpolicy_info *p = mnl_nlmsg_get_payload(m);
+	struct xfrm_userpolicy_info p;
 	const struct nlattr *attr;
 
 	memset(out, 0, sizeof(*out));
-	if (mnl_nlmsg_get_payload_len(m) < sizeof(*p) || p->dir >= XFRM_POLICY_MAX)
+	if (mnl_nlmsg_get_payload_len(m) < sizeof(p))
+		return false;
+	memcpy(&p, mnl_nlmsg_get_payload(m), sizeof(p));
+	if (p.dir >= XFRM_POLICY_MAX)
 		return false; /* directions from 3 on are those of sockets */
-	copy_selector(&out->key.sel, &p->sel);
-	out->key.direction = p->dir;
-	out->priority = p->priority;
-	out->index = p->index;
-	out->block = p->action == XFRM_POLICY_BLOCK;
-	mnl_attr_for_each(attr, m, sizeof(*p)) {
+	copy_selector(&out->key.sel, &p.sel);
+	out->key.direction = p.dir;
+	out->priority = p.priority;
+	out->index = p.index;
+	out->block = p.action == XFRM_POLICY_BLOCK;
+	mnl_attr_for_each(attr, m, sizeof(p)) {
 		const void *data = mnl_attr_get_payload(attr);
 		size_t len = mnl_attr_get_payload_len(attr);
 

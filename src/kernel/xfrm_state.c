@@ -189,6 +189,11 @@ static bool put_mark(struct nlmsghdr *m, size_t room, const struct xfrm_mark *ma
 	return mark->m == 0 || mnl_attr_put_check(m, room, XFRMA_MARK, sizeof(*mark), mark);
 }
 
+static uint8_t mode_number(enum ipsec_mode mode)
+{
+	return mode == MODE_TUNNEL ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT;
+}
+
 static uint8_t flags_of(const struct child_sa *sa)
 {
 	return (uint8_t)((sa->mode == MODE_TUNNEL ? XFRM_STATE_AF_UNSPEC : 0) |
@@ -197,45 +202,44 @@ static uint8_t flags_of(const struct child_sa *sa)
 			 (sa->no_pmtu_disc ? XFRM_STATE_NOPMTUDISC : 0));
 }
 
-/** A header and `size` zeroed bytes; NULL when there is no room. */
-static void *start(struct nlmsghdr *m, size_t room, uint16_t type, size_t size)
+/** A header and the fixed part. Copied: messages in a batch are not aligned for 64-bit numbers. */
+static bool start(struct nlmsghdr *m, size_t room, uint16_t type, const void *fixed, size_t size)
 {
 	if (room < (size_t)MNL_NLMSG_HDRLEN + MNL_ALIGN(size))
-		return NULL;
+		return false;
 	mnl_nlmsg_put_header(m);
 	m->nlmsg_type = type;
-	return mnl_nlmsg_put_extra_header(m, size);
+	memcpy(mnl_nlmsg_put_extra_header(m, size), fixed, size);
+	return true;
 }
 
 bool xfrm_state_encode(struct nlmsghdr *m, size_t room, uint16_t type, const struct child_sa *sa,
 		       enum sa_direction direction, const struct xfrm_progress *progress)
 {
 	struct xfrm_state_id id = xfrm_state_id_of(sa, direction);
-	struct xfrm_usersa_info *info = start(m, room, type, sizeof(*info));
 	uint32_t window = window_of(sa);
 	bool bitmap = sa->suite.esn || window > XFRM_REPLAY_LEGACY_MAX;
 	uint32_t extra = sa->mode == MODE_TUNNEL && !sa->encap_dscp ? XFRM_SA_XFLAG_DONT_ENCAP_DSCP : 0;
+	struct xfrm_usersa_info info = {
+		.id = { .daddr = xfrm_address_put(&id.dst), .spi = htonl(id.spi), .proto = IPPROTO_ESP },
+		.saddr = xfrm_address_put(&id.src),
+		.lft = xfrm_state_limits(sa->max_bytes, sa->max_packets, id.spi),
+		.reqid = sa->reqid,
+		.family = id.dst.family,
+		.mode = mode_number(sa->mode),
+		.replay_window = bitmap ? 0 : (uint8_t)window,
+		.flags = flags_of(sa),
+	};
 
-	if (info == NULL)
-		return false;
-	info->id.daddr = xfrm_address_put(&id.dst);
-	info->id.spi = htonl(id.spi);
-	info->id.proto = IPPROTO_ESP;
-	info->saddr = xfrm_address_put(&id.src);
-	info->lft = xfrm_state_limits(sa->max_bytes, sa->max_packets, id.spi);
-	info->reqid = sa->reqid;
-	info->family = id.dst.family;
-	info->mode = sa->mode == MODE_TUNNEL ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT;
-	info->replay_window = bitmap ? 0 : (uint8_t)window;
-	info->flags = flags_of(sa);
 	if (sa->mode == MODE_TRANSPORT)
-		put_selector(&info->sel, sa, &id, direction);
-	return put_algorithms(m, room, &sa->suite, direction == SA_IN ? &sa->in : &sa->out) &&
+		put_selector(&info.sel, sa, &id, direction);
+	return start(m, room, type, &info, sizeof(info)) &&
+	       put_algorithms(m, room, &sa->suite, direction == SA_IN ? &sa->in : &sa->out) &&
 	       (!bitmap || put_replay_esn(m, room, window, progress)) &&
 	       (progress == NULL || put_progress(m, room, progress, bitmap)) &&
 	       (!sa->path.udp_encap || put_encap(m, room, &sa->path, direction)) &&
-	       put_mark(m, room, &id.mark) &&
 	       (extra == 0 || mnl_attr_put_u32_check(m, room, XFRMA_SA_EXTRA_FLAGS, extra)) &&
+	       put_mark(m, room, &id.mark) &&
 	       (sa->tfc_pad == 0 || direction == SA_IN || sa->mode != MODE_TUNNEL ||
 		mnl_attr_put_u32_check(m, room, XFRMA_TFCPAD, sa->tfc_pad));
 }
@@ -243,40 +247,37 @@ bool xfrm_state_encode(struct nlmsghdr *m, size_t room, uint16_t type, const str
 bool xfrm_state_encode_id(struct nlmsghdr *m, size_t room, uint16_t type,
 			  const struct xfrm_state_id *id)
 {
-	struct xfrm_usersa_id *p = start(m, room, type, sizeof(*p));
+	struct xfrm_usersa_id p = {
+		.daddr = xfrm_address_put(&id->dst),
+		.spi = htonl(id->spi),
+		.family = id->dst.family,
+		.proto = IPPROTO_ESP,
+	};
 
-	if (p == NULL)
-		return false;
-	p->daddr = xfrm_address_put(&id->dst);
-	p->spi = htonl(id->spi);
-	p->family = id->dst.family;
-	p->proto = IPPROTO_ESP;
-	return put_mark(m, room, &id->mark);
+	return start(m, room, type, &p, sizeof(p)) && put_mark(m, room, &id->mark);
 }
 
 bool xfrm_state_encode_alloc(struct nlmsghdr *m, size_t room, const struct ip_address *local,
 			     const struct ip_address *remote, uint32_t reqid,
 			     enum ipsec_mode mode, uint32_t min, uint32_t max)
 {
-	struct xfrm_userspi_info *p = start(m, room, XFRM_MSG_ALLOCSPI, sizeof(*p));
+	struct xfrm_userspi_info p = {
+		.info = { .id = { .daddr = xfrm_address_put(local), .proto = IPPROTO_ESP },
+			  .saddr = xfrm_address_put(remote),
+			  .reqid = reqid,
+			  .family = local->family,
+			  .mode = mode_number(mode) },
+		.min = min,
+		.max = max,
+	};
 
-	if (p == NULL)
-		return false;
-	p->info.id.daddr = xfrm_address_put(local);
-	p->info.id.proto = IPPROTO_ESP;
-	p->info.saddr = xfrm_address_put(remote);
-	p->info.reqid = reqid;
-	p->info.family = local->family;
-	p->info.mode = mode == MODE_TUNNEL ? XFRM_MODE_TUNNEL : XFRM_MODE_TRANSPORT;
-	p->min = min;
-	p->max = max;
-	return true;
+	return start(m, room, XFRM_MSG_ALLOCSPI, &p, sizeof(p));
 }
 
 bool xfrm_state_encode_dump(struct nlmsghdr *m, size_t room)
 {
 	/* in a dump the attributes stand first: there is no structure that names one state */
-	if (start(m, room, XFRM_MSG_GETSA, 0) == NULL)
+	if (!start(m, room, XFRM_MSG_GETSA, "", 0))
 		return false;
 	m->nlmsg_flags |= NLM_F_DUMP;
 	return mnl_attr_put_u8_check(m, room, XFRMA_PROTO, IPPROTO_ESP);
