@@ -416,7 +416,7 @@ void conn_set_load(struct conn_set *set, struct conn_source *source)
 	for (size_t i = 0; i < config->count; i++) {
 		const struct conn_config *c = &config->conns[i];
 
-		if (c->auto_mode != AUTO_IGNORE || c->set_aside)
+		if ((c->auto_mode != AUTO_IGNORE || c->set_aside) && !c->section_only)
 			conn_set_add(set, source, c);
 	}
 }

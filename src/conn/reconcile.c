@@ -23,18 +23,6 @@ void conn_phase_set(struct conn *c, enum conn_phase phase)
 
 /* --- policies ------------------------------------------------------------------------------ */
 
-static enum policy_action shunt_action(int shunt, enum policy_action otherwise)
-{
-	switch (shunt) {
-	case SHUNT_PASS:
-		return POLICY_PASS;
-	case SHUNT_DROP:
-		return POLICY_DROP;
-	default:
-		return otherwise;
-	}
-}
-
 /* The policy that there should be; false: none. */
 static bool policy_wanted(const struct conn *c, enum policy_action *out)
 {
@@ -51,9 +39,9 @@ static bool policy_wanted(const struct conn *c, enum policy_action *out)
 	if (c->phase == CONN_UP)
 		return true;
 	if (asked || c->phase == CONN_TRYING) {
-		/* a peer that leads through the clear was written so: negotiationshunt=, failureshunt= */
-		*out = c->attempts > 0 ? shunt_action(config->failure_shunt, POLICY_PROTECT)
-				       : shunt_action(config->negotiation_shunt, POLICY_PROTECT);
+		/* in the clear only where it is written: negotiationshunt=passthrough, failureshunt= */
+		if ((c->attempts > 0 ? config->failure_shunt : config->negotiation_shunt) == SHUNT_PASS)
+			*out = POLICY_PASS;
 		return true;
 	}
 	if (c->routed != WISH_NO || c->held) {
