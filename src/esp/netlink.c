@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-int netlink_open(struct netlink *nl)
+int rtnetlink_open(struct netlink *nl)
 {
 	memset(nl, 0, sizeof(*nl));
 	nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -15,7 +15,7 @@ int netlink_open(struct netlink *nl)
 	if (mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0) {
 		int err = -errno;
 
-		netlink_close(nl);
+		rtnetlink_close(nl);
 		return err;
 	}
 	nl->port = mnl_socket_get_portid(nl->socket);
@@ -23,7 +23,7 @@ int netlink_open(struct netlink *nl)
 	return 0;
 }
 
-void netlink_close(struct netlink *nl)
+void rtnetlink_close(struct netlink *nl)
 {
 	if (nl->socket)
 		mnl_socket_close(nl->socket);

@@ -29,8 +29,8 @@ struct netlink_request {
 };
 
 /** 0, or a negative errno. */
-int netlink_open(struct netlink *nl);
-void netlink_close(struct netlink *nl);
+int rtnetlink_open(struct netlink *nl);
+void rtnetlink_close(struct netlink *nl);
 
 /** Begin a request; returns its family header of `size` bytes, zeroed. */
 void *netlink_begin(struct netlink_request *r, uint16_t type, uint16_t flags, size_t size);

@@ -257,7 +257,7 @@ int routing_open(struct routing *r)
 	int rc;
 
 	memset(r, 0, sizeof(*r));
-	rc = netlink_open(&r->nl);
+	rc = rtnetlink_open(&r->nl);
 	for (size_t i = 0; rc == 0 && i < sizeof(families); i++) {
 		int rules = netlink_dump(&r->nl, RTM_GETRULE, families[i], on_rule, r);
 		int routes = netlink_dump(&r->nl, RTM_GETROUTE, families[i], on_route, r);
@@ -304,7 +304,7 @@ void routing_close(struct routing *r)
 		HASH_DEL(r->rules, rule);
 		free(rule);
 	}
-	netlink_close(&r->nl);
+	rtnetlink_close(&r->nl);
 }
 
 bool routing_clear(struct routing *r)
