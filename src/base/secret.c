@@ -7,7 +7,7 @@
  * to use the allocator because the book-keeping is not among them. Objects too large for a
  * chunk have a mapping of their own with the same first page.
  *
- * Under AddressSanitizer objects come from calloc(), where it can watch them; locking is then
+ * Under AddressSanitizer objects come from the heap, where it can watch them; locking is then
  * left out, wiping is not.
  */
 #include "base/secret.h"
@@ -85,7 +85,12 @@ bool secret_init(void)
 
 void *secret_alloc(size_t size)
 {
-	return calloc(1, size > 0 ? size : 1);
+	void *p;
+
+	if (posix_memalign(&p, SECRET_ALIGN, size > 0 ? size : 1) != 0)
+		return NULL;
+	memset(p, 0, size);
+	return p;
 }
 
 void secret_free(void *p)
@@ -119,6 +124,7 @@ struct chunk {
 	unsigned hint;  /* words of `taken` before this one are full */
 	uint64_t taken[(OBJECTS_MAX + 63) / 64];
 };
+_Static_assert((int)FINE_STEP % (int)SECRET_ALIGN == 0, "every object of a slab is aligned");
 _Static_assert(sizeof(struct chunk) <= HEADER_BYTES, "book-keeping fits the first page");
 
 LIST_HEAD(chunk_list, chunk);

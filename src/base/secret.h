@@ -32,6 +32,8 @@ struct secret {
 	uint8_t bytes[SECRET_MAX];
 };
 
+enum { SECRET_ALIGN = 64 }; /* what secret_alloc() returns is aligned so: key schedules want it */
+
 /** Zeroed memory for a structure with secrets in it; NULL when there is none. */
 void *secret_alloc(size_t size);
 

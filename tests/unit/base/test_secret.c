@@ -43,7 +43,7 @@ static void zeroed_and_apart(void **state)
 		for (size_t i = 0; i < N; i++) {
 			p[i] = secret_alloc(sizes[i]);
 			assert_non_null(p[i]);
-			assert_int_equal((uintptr_t)p[i] % 16, 0);
+			assert_int_equal((uintptr_t)p[i] % SECRET_ALIGN, 0);
 			assert_true(all_zero(p[i], sizes[i]));
 			memset(p[i], (int)i + 1, sizes[i]);
 		}

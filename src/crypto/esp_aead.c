@@ -1,0 +1,89 @@
+/* Choosing a provider for ESP's packet protection; see esp_aead.h. */
+#include "crypto/esp_aead.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build-config.h"
+#include "crypto/esp_provider.h"
+
+static bool openssl_forced;
+
+static void read_choice(void)
+{
+	const char *choice = getenv("SEKISHO_ESP_PROVIDER");
+
+	openssl_forced = choice && strcmp(choice, "openssl") == 0;
+}
+
+/* The fastest provider that has the suite; the choice does not change while the process lives. */
+static const struct esp_provider *choose(const struct cipher_suite *suite)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, read_choice);
+#ifdef HAVE_IPSEC_MB
+	if (!openssl_forced && esp_provider_mb.name() && esp_provider_mb.has(suite))
+		return &esp_provider_mb;
+#endif
+	return esp_provider_openssl.has(suite) ? &esp_provider_openssl : NULL;
+}
+
+/* The suite makes sense for ESP (RFC 4303 §3.2), whoever computes it. */
+static bool suite_sound(const struct cipher_suite *suite)
+{
+	return suite->encr && (suite->encr->use & ALG_ESP) &&
+	       algorithm_key_bits_ok(suite->encr, suite->encr_bits) &&
+	       suite->encr->aead == (suite->integ == NULL);
+}
+
+size_t esp_cipher_encr_key_bytes(const struct cipher_suite *suite)
+{
+	return suite->encr_bits / 8u + suite->encr->salt_bytes;
+}
+
+size_t esp_cipher_integ_key_bytes(const struct cipher_suite *suite)
+{
+	return suite->integ ? suite->integ->key_bytes : 0;
+}
+
+struct esp_cipher *esp_cipher_new(const struct cipher_suite *suite, struct bytes encr_key,
+				  struct bytes integ_key, bool inbound)
+{
+	const struct esp_provider *provider;
+
+	if (!suite_sound(suite) || encr_key.len != esp_cipher_encr_key_bytes(suite) ||
+	    integ_key.len != esp_cipher_integ_key_bytes(suite))
+		return NULL;
+	provider = choose(suite);
+	return provider ? provider->new(suite, encr_key, integ_key, inbound) : NULL;
+}
+
+void esp_cipher_free(struct esp_cipher *c)
+{
+	if (c)
+		c->provider->free(c);
+}
+
+void esp_cipher_seal(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count)
+{
+	c->provider->seal(c, jobs, count);
+}
+
+void esp_cipher_open(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count)
+{
+	c->provider->open(c, jobs, count);
+}
+
+const char *esp_cipher_provider(const struct esp_cipher *c)
+{
+	return c->provider->name();
+}
+
+const char *esp_provider_for(const struct cipher_suite *suite)
+{
+	const struct esp_provider *provider = suite_sound(suite) ? choose(suite) : NULL;
+
+	return provider ? provider->name() : NULL;
+}

@@ -1,0 +1,391 @@
+/* esp_aead.h: RFC 4106, RFC 7634, RFC 3602, RFC 4868, and the providers against each other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "build-config.h"
+#include "crypto/esp_aead.h"
+#include "crypto/esp_provider.h"
+#include "hex.h"
+
+static const struct esp_provider *const providers[] = {
+	&esp_provider_openssl,
+#ifdef HAVE_IPSEC_MB
+	&esp_provider_mb,
+#endif
+};
+enum { PROVIDERS = sizeof(providers) / sizeof(providers[0]) };
+
+static bool runs(const struct esp_provider *p, const struct cipher_suite *suite)
+{
+	return p->name() && p->has(suite);
+}
+
+static struct cipher_suite suite_of(uint16_t encr, uint16_t bits, uint16_t integ)
+{
+	return (struct cipher_suite){
+		.encr = algorithm_find(TRANSFORM_ENCR, encr),
+		.encr_bits = bits,
+		.integ = integ ? algorithm_find(TRANSFORM_INTEG, integ) : NULL,
+	};
+}
+
+/* A packet in one piece of memory, as it is on the wire, and the job that points into it. */
+struct packet {
+	struct esp_packet_job job;
+	uint8_t wire[8 + 16 + 4096 + 32];
+};
+
+static void packet_init(struct packet *p, const struct cipher_suite *s, bool esn, size_t len)
+{
+	size_t iv = s->encr->iv_bytes;
+
+	p->job = (struct esp_packet_job){
+		.aad_len = esn ? 12 : 8,
+		.esp = p->wire,
+		.iv = p->wire + 8,
+		.text = p->wire + 8 + iv,
+		.len = len,
+		.icv = p->wire + 8 + iv + len,
+	};
+	memcpy(p->job.aad, p->wire, 4);
+	if (esn)
+		memcpy(p->job.aad + 4, "\x00\x00\x00\x07", 4);
+	memcpy(p->job.aad + (esn ? 8 : 4), p->wire + 4, 4);
+}
+
+static void random_fill(void *to, size_t len)
+{
+	static unsigned seed = 11;
+	uint8_t *p = to;
+
+	while (len-- > 0)
+		*p++ = (uint8_t)(rand_r(&seed) >> 7);
+}
+
+/* draft-mcgrew-gcm-test-01 (for RFC 4106) and RFC 7634 Appendix A, with every provider. */
+static void published_aead(void **state)
+{
+	static const struct {
+		uint16_t encr, bits;
+		const char *key, *salt_iv, *aad, *text, *sealed;
+	} rows[] = {
+		{ ENCR_AES_GCM_16, 128, "4c80cdefbb5d10da906ac73c3613a634", "2e443b684956ed7e3b244cfe",
+		  "000043218765432100000000",
+		  "45000048699a000080114db7c0a80102c0a801010a9bf15638d3010000010000"
+		  "00000000045f736970045f756470037369700963796265726369747902646b00"
+		  "0021000101020201",
+		  "fecf537e729d5b07dc30df528dd22b768d1b98736696a6fd348509fa13ceac34"
+		  "cfa2436f14a3f3cf65925bf1f4a13c5d15b21e1884f5ff6247aeabb786b93bce"
+		  "61bc17d768fd9732459018148f6cbe722fd04796562dfdb4" },
+		{ ENCR_AES_GCM_16, 192, "feffe9928665731c6d6a8f9467308308feffe9928665731c",
+		  "cafebabefacedbaddecaf888", "0000a5f80000000a",
+		  "45000028a4ad4000400678800a01038f0a010612802306b8cb712602dd6bb03e"
+		  "501016d075680001",
+		  "a5b1f8066029aea40e598b8122de02420938b3ab33f828e687b8858b5bfbdbd0"
+		  "315b27452144cc7795457b9652037f5318027b5b4cd7a636" },
+		{ ENCR_AES_GCM_16, 256,
+		  "abbccddef00112233445566778899aababbccddef00112233445566778899aab",
+		  "112233440102030405060708", "4a2cbfe300000002",
+		  "4500003069a6400080062690c0a801029389155e0a9e008b2dc57ee000000000"
+		  "7002400020bf0000020405b40101040201020201",
+		  "ff425c9b724599df7a3bcd510194e00d6a78107f1b0b1cbf06efae9d65a5d763"
+		  "748a637985771d347f0545659f14e99def842d8eb335f4eecfdbf831824b4c49"
+		  "15956c96" },
+		{ ENCR_CHACHA20_POLY1305, 256,
+		  "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f",
+		  "a0a1a2a31011121314151617", "0102030400000005",
+		  "45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec10"
+		  "0007362708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223"
+		  "2425262728292a2b2c2d2e2f303132333435363701020204",
+		  "24039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c6"
+		  "14ee8099d52844eb61aa95dfab4c02f72aa71e7c4c4f64c9befe2facc638e8f3"
+		  "cbec163fac469b502773f6fb94e664da9165b82829f641e0"
+		  "76aaa8266b7fb0f7b11b369907e1ad43" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) * PROVIDERS; i++) {
+		const struct esp_provider *provider = providers[i % PROVIDERS];
+		size_t r = i / PROVIDERS;
+		struct cipher_suite s = suite_of(rows[r].encr, rows[r].bits, 0);
+		struct bytes salt_iv = hex(rows[r].salt_iv), text = hex(rows[r].text);
+		struct bytes key = hex(rows[r].key), aad = hex(rows[r].aad);
+		struct esp_cipher *out, *in;
+		struct packet p;
+		uint8_t full[36];
+
+		if (!runs(provider, &s))
+			continue;
+		memcpy(full, key.ptr, key.len);
+		memcpy(full + key.len, salt_iv.ptr, 4);
+		assert_int_equal(esp_cipher_encr_key_bytes(&s), key.len + 4);
+		out = provider->new(&s, BYTES(full, key.len + 4), BYTES(NULL, 0), false);
+		in = provider->new(&s, BYTES(full, key.len + 4), BYTES(NULL, 0), true);
+		assert_non_null(out);
+		assert_non_null(in);
+		packet_init(&p, &s, false, text.len);
+		memcpy(p.job.aad, aad.ptr, aad.len);
+		p.job.aad_len = (uint8_t)aad.len;
+		memcpy(p.job.iv, salt_iv.ptr + 4, 8);
+		memcpy(p.job.text, text.ptr, text.len);
+		provider->seal(out, &p.job, 1);
+		assert_true(p.job.ok);
+		assert_bytes(p.job.text, text.len + 16, rows[r].sealed);
+		provider->open(in, &p.job, 1);
+		assert_true(p.job.ok);
+		assert_memory_equal(p.job.text, text.ptr, text.len);
+		provider->free(out);
+		provider->free(in);
+	}
+}
+
+/* RFC 3602 §4, case 5: ESP's ciphertext; the ICV by OpenSSL's one-call HMAC (RFC 4868 §2.1). */
+static void published_cbc(void **state)
+{
+	struct cipher_suite s = suite_of(ENCR_AES_CBC, 128, INTEG_HMAC_SHA2_256_128);
+	struct bytes key = hex("90d382b410eeba7ad938c46cec1a82bf");
+	struct bytes mac_key = hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+	struct bytes text = hex("08000ebda70a00008e9c083db95b070008090a0b0c0d0e0f1011121314151617"
+				"18191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f3031323334353637"
+				"0102030405060708090a0b0c0d0e0e01");
+	struct esp_cipher *out = esp_cipher_new(&s, key, mac_key, false);
+	struct esp_cipher *in = esp_cipher_new(&s, key, mac_key, true);
+	uint8_t icv[32];
+	struct packet p;
+
+	(void)state;
+	assert_non_null(out);
+	assert_non_null(in);
+	memcpy(p.wire, hex("0000432100000001e96e8c08ab465763fd098d45dd3ff893").ptr, 24);
+	packet_init(&p, &s, false, text.len);
+	memcpy(p.job.text, text.ptr, text.len);
+	esp_cipher_seal(out, &p.job, 1);
+	assert_true(p.job.ok);
+	assert_bytes(p.job.text, text.len,
+		     "f663c25d325c18c6a9453e194e120849a4870b66cc6b9965330013b4898dc856"
+		     "a4699e523a55db080b59ec3a8e4b7e52775b07d1db34ed9c538ab50c551b874a"
+		     "a269add047ad2d5913ac19b7cfbad4a6");
+	HMAC(EVP_sha256(), mac_key.ptr, 32, p.wire, 24 + text.len, icv, NULL);
+	assert_memory_equal(p.job.icv, icv, 16);
+	esp_cipher_open(in, &p.job, 1);
+	assert_true(p.job.ok);
+	assert_memory_equal(p.job.text, text.ptr, text.len);
+	esp_cipher_free(out);
+	esp_cipher_free(in);
+}
+
+/* RFC 4303 §2.2.1: the high half of the number follows the packet in the ICV's computation. */
+static void esn_in_mac(void **state)
+{
+	struct cipher_suite s = suite_of(ENCR_NULL, 0, INTEG_HMAC_SHA2_512_256);
+	uint8_t mac_key[64], plain[12] = "hello world", icv[64];
+	struct esp_cipher *out, *in;
+	struct packet p;
+
+	(void)state;
+	random_fill(mac_key, sizeof(mac_key));
+	out = esp_cipher_new(&s, BYTES(NULL, 0), BYTES(mac_key, 64), false);
+	in = esp_cipher_new(&s, BYTES(NULL, 0), BYTES(mac_key, 64), true);
+	assert_non_null(out);
+	memcpy(p.wire, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
+	packet_init(&p, &s, true, sizeof(plain));
+	memcpy(p.job.text, plain, sizeof(plain));
+	esp_cipher_seal(out, &p.job, 1);
+	assert_true(p.job.ok);
+	assert_memory_equal(p.job.text, plain, sizeof(plain));
+	uint8_t covered[24];
+	memcpy(covered, p.wire, 20);
+	memcpy(covered + 20, "\0\0\0\7", 4);
+	HMAC(EVP_sha512(), mac_key, 64, covered, 24, icv, NULL);
+	assert_memory_equal(p.job.icv, icv, 32);
+	p.job.aad[7] = 8;
+	esp_cipher_open(in, &p.job, 1);
+	assert_false(p.job.ok);
+	esp_cipher_free(out);
+	esp_cipher_free(in);
+}
+
+/* Two providers write the same bytes and open each other's, at all sizes and in batches. */
+static void providers_agree(void **state)
+{
+	static const uint16_t encrs[][2] = { { ENCR_AES_GCM_16, 128 },
+					     { ENCR_AES_GCM_16, 192 },
+					     { ENCR_AES_GCM_16, 256 },
+					     { ENCR_CHACHA20_POLY1305, 256 } };
+	enum { BATCH = 7 };
+	static struct packet a[BATCH], b[BATCH];
+	static uint8_t plain[BATCH][4096];
+
+	(void)state;
+	for (size_t e = 0; e < 4; e++) {
+		struct cipher_suite s = suite_of(encrs[e][0], encrs[e][1], 0);
+		const struct esp_provider *x = providers[0], *y = providers[PROVIDERS - 1];
+		struct esp_cipher *xo, *xi, *yo, *yi;
+		struct esp_packet_job xj[BATCH], yj[BATCH];
+		uint8_t key[36];
+
+		if (!runs(y, &s))
+			skip();
+		random_fill(key, sizeof(key));
+		struct bytes k = BYTES(key, esp_cipher_encr_key_bytes(&s));
+		xo = x->new(&s, k, BYTES(NULL, 0), false);
+		xi = x->new(&s, k, BYTES(NULL, 0), true);
+		yo = y->new(&s, k, BYTES(NULL, 0), false);
+		yi = y->new(&s, k, BYTES(NULL, 0), true);
+		for (size_t size = 0; size < 4096; size += size < 600 ? 1 : 97) {
+			size_t n = size % BATCH + 1;
+
+			for (size_t i = 0; i < n; i++) {
+				random_fill(a[i].wire, 24);
+				memcpy(b[i].wire, a[i].wire, 24);
+				packet_init(&a[i], &s, size % 2, size);
+				packet_init(&b[i], &s, size % 2, size);
+				random_fill(plain[i], size);
+				memcpy(a[i].job.text, plain[i], size);
+				memcpy(b[i].job.text, plain[i], size);
+				xj[i] = a[i].job;
+				yj[i] = b[i].job;
+			}
+			x->seal(xo, xj, n);
+			y->seal(yo, yj, n);
+			for (size_t i = 0; i < n; i++)
+				assert_memory_equal(a[i].wire, b[i].wire, 16 + size + 16);
+			x->open(xi, yj, n);
+			y->open(yi, xj, n);
+			for (size_t i = 0; i < n; i++) {
+				assert_true(xj[i].ok && yj[i].ok);
+				assert_memory_equal(a[i].job.text, plain[i], size);
+				assert_memory_equal(b[i].job.text, plain[i], size);
+			}
+		}
+		x->free(xo);
+		x->free(xi);
+		y->free(yo);
+		y->free(yi);
+	}
+}
+
+static const struct {
+	uint16_t encr, bits, integ;
+} all[] = {
+	{ ENCR_AES_GCM_16, 256, 0 },
+	{ ENCR_AES_GCM_16, 192, 0 },
+	{ ENCR_AES_GCM_16, 128, 0 },
+	{ ENCR_CHACHA20_POLY1305, 256, 0 },
+	{ ENCR_AES_CBC, 256, INTEG_HMAC_SHA2_512_256 },
+	{ ENCR_AES_CBC, 192, INTEG_HMAC_SHA2_384_192 },
+	{ ENCR_AES_CBC, 128, INTEG_HMAC_SHA2_256_128 },
+	{ ENCR_NULL, 0, INTEG_HMAC_SHA2_256_128 },
+};
+
+/* Any changed bit of any covered byte is found, leaves no text, and spoils no later packet. */
+static void tampering(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) * PROVIDERS; i++) {
+		const struct esp_provider *provider = providers[i % PROVIDERS];
+		size_t r = i / PROVIDERS, len = 48;
+		struct cipher_suite s = suite_of(all[r].encr, all[r].bits, all[r].integ);
+		size_t icv = s.integ ? s.integ->icv_bytes : s.encr->icv_bytes;
+		size_t whole = 8 + s.encr->iv_bytes + len + icv;
+		uint8_t key[36], mac_key[64];
+		struct packet p, copy;
+		struct esp_cipher *out, *in;
+
+		if (!runs(provider, &s))
+			continue;
+		random_fill(key, sizeof(key));
+		random_fill(mac_key, sizeof(mac_key));
+		struct bytes k = BYTES(key, esp_cipher_encr_key_bytes(&s));
+		struct bytes m = BYTES(mac_key, esp_cipher_integ_key_bytes(&s));
+		out = provider->new(&s, k, m, false);
+		in = provider->new(&s, k, m, true);
+		assert_non_null(out);
+		random_fill(p.wire, sizeof(p.wire));
+		packet_init(&p, &s, true, len);
+		memset(p.job.text, 0xaa, len);
+		provider->seal(out, &p.job, 1);
+		assert_true(p.job.ok);
+		memcpy(&copy.wire, p.wire, sizeof(p.wire));
+		for (size_t at = 0; at < whole; at++) {
+			memcpy(p.wire, copy.wire, sizeof(p.wire));
+			p.wire[at] ^= (uint8_t)(1 << at % 8);
+			packet_init(&p, &s, true, len);
+			provider->open(in, &p.job, 1);
+			assert_false(p.job.ok);
+			for (size_t k2 = 0; k2 < len; k2++)
+				assert_int_equal(p.job.text[k2], 0);
+		}
+		/* A forged ICV of zeros, and of ones. */
+		for (int fill = 0; fill <= 0xff; fill += 0xff) {
+			memcpy(p.wire, copy.wire, sizeof(p.wire));
+			packet_init(&p, &s, true, len);
+			memset(p.job.icv, fill, icv);
+			provider->open(in, &p.job, 1);
+			assert_false(p.job.ok);
+		}
+		memcpy(p.wire, copy.wire, sizeof(p.wire));
+		packet_init(&p, &s, true, len);
+		provider->open(in, &p.job, 1);
+		assert_true(p.job.ok);
+		for (size_t k2 = 0; k2 < len; k2++)
+			assert_int_equal(p.job.text[k2], 0xaa);
+		provider->free(out);
+		provider->free(in);
+	}
+}
+
+static void odd_lengths_and_keys(void **state)
+{
+	struct cipher_suite s = suite_of(ENCR_AES_CBC, 128, INTEG_HMAC_SHA2_256_128);
+	uint8_t key[64] = { 1 };
+	struct esp_cipher *c = esp_cipher_new(&s, BYTES(key, 16), BYTES(key, 32), false);
+	struct packet p;
+
+	(void)state;
+	random_fill(p.wire, sizeof(p.wire));
+	packet_init(&p, &s, false, 17);
+	esp_cipher_seal(c, &p.job, 1);
+	assert_false(p.job.ok);
+	/* What is not contiguous cannot be covered by one HMAC. */
+	packet_init(&p, &s, false, 32);
+	p.job.esp = p.wire + 1;
+	esp_cipher_seal(c, &p.job, 1);
+	assert_false(p.job.ok);
+	esp_cipher_free(c);
+	esp_cipher_free(NULL);
+	assert_null(esp_cipher_new(&s, BYTES(key, 32), BYTES(key, 32), false));
+	assert_null(esp_cipher_new(&s, BYTES(key, 16), BYTES(key, 16), false));
+	s.integ = NULL;
+	assert_null(esp_cipher_new(&s, BYTES(key, 16), BYTES(NULL, 0), false));
+	assert_null(esp_provider_for(&s));
+	s = suite_of(ENCR_AES_GCM_16, 128, INTEG_HMAC_SHA2_256_128);
+	assert_null(esp_cipher_new(&s, BYTES(key, 20), BYTES(key, 32), false));
+	s = suite_of(ENCR_AES_GCM_16, 256, 0);
+	c = esp_cipher_new(&s, BYTES(key, 36), BYTES(NULL, 0), true);
+	assert_non_null(c);
+	assert_string_equal(esp_cipher_provider(c), esp_provider_for(&s));
+	print_message("# AES-GCM by %s\n", esp_cipher_provider(c));
+	esp_cipher_free(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(published_aead),  cmocka_unit_test(published_cbc),
+		cmocka_unit_test(esn_in_mac),	   cmocka_unit_test(providers_agree),
+		cmocka_unit_test(tampering),	   cmocka_unit_test(odd_lengths_and_keys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
