@@ -106,10 +106,11 @@ static struct child *make_child(struct ike_engine *e, struct ike_sa *sa, const s
 		child_close(e, c, why->reason, false);
 		return NULL;
 	}
-	if (!child_derive(sa, c, &x) || !child_install(e, sa, c, true, err)) {
+	/* where another already carries the traffic it goes on doing so until this one is known to work */
+	if (!child_derive(sa, c, &x) || !child_install(e, sa, c, !child_newest(e, conn), err)) {
 		why->notify = N_TEMPORARY_FAILURE;
 		why->reason = REASON_BACKEND;
-		snprintf(why->text, sizeof(why->text), "it could not be installed: %s", err);
+		snprintf(why->text, sizeof(why->text), "it could not be installed: %.200s", err);
 		child_close(e, c, why->reason, false);
 		return NULL;
 	}

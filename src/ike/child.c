@@ -59,13 +59,6 @@ struct child *child_newest(struct ike_engine *e, const struct ike_conn *conn)
 	return newest;
 }
 
-static void switch_due(struct timer *t, void *context)
-{
-	struct child *c = (struct child *)((char *)t - offsetof(struct child, switch_timer));
-
-	child_switch_outbound(context, c);
-}
-
 /** What the connection says about its Child SAs. */
 static void child_configure(struct child *c, const struct ike_sa *ike, const struct ike_conn *conn)
 {
@@ -123,7 +116,6 @@ struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_con
 	c->conn = ike_conn_ref(conn);
 	c->ike_id = ike->id;
 	timer_init(&c->life_timer, child_life_due, e);
-	timer_init(&c->switch_timer, switch_due, e);
 	HASH_ADD(hh_id, e->child_by_id, sa.id, sizeof(c->sa.id), c);
 	HASH_ADD(hh_spi, e->child_by_spi, sa.in.spi, sizeof(c->sa.in.spi), c);
 	c->in_id = c->hh_id.tbl != NULL;
@@ -169,8 +161,10 @@ bool child_install(struct ike_engine *e, struct ike_sa *ike, struct child *c, bo
 	e->counters.child_total++;
 	e->counters.child_established++;
 	child_arm_life(e, c);
-	if (!outbound)
-		timer_arm(e->wheel, &c->switch_timer, e->now + SWITCH_US);
+	if (!outbound) {
+		ike->unproved_child = c->sa.id;
+		ike->answer_proves = ike->nego != NULL;
+	}
 	dpd_arm(e, ike);
 	return true;
 }
@@ -178,7 +172,6 @@ bool child_install(struct ike_engine *e, struct ike_sa *ike, struct child *c, bo
 void child_stop_outbound(struct ike_engine *e, struct child *c)
 {
 	c->out_pending = false;
-	timer_cancel(e->wheel, &c->switch_timer);
 	if (!c->out_installed)
 		return;
 	c->out_installed = false;
@@ -191,7 +184,6 @@ void child_switch_outbound(struct ike_engine *e, struct child *c)
 	struct child *old = child_by_id(e, c->replaces);
 	char err[256] = "";
 
-	timer_cancel(e->wheel, &c->switch_timer);
 	c->out_pending = false;
 	if (c->redundant || c->out_installed || c->state != CHILD_STATE_ESTABLISHED)
 		return;
@@ -203,6 +195,16 @@ void child_switch_outbound(struct ike_engine *e, struct child *c)
 	c->out_installed = true;
 	if (old)
 		child_stop_outbound(e, old);
+}
+
+void child_proved(struct ike_engine *e, struct ike_sa *ike, uint32_t child_id)
+{
+	struct child *c = child_by_id(e, child_id);
+
+	if (ike->unproved_child == child_id)
+		ike->unproved_child = 0;
+	if (c && c->out_pending)
+		child_switch_outbound(e, c);
 }
 
 void child_replaced(struct ike_engine *e, struct child *old, struct child *c)
@@ -240,7 +242,6 @@ static void child_gone(struct ike_engine *e, struct child *c)
 		e->host->free_spi(e->host->context, &c->sa.path.local.address, c->sa.in.spi);
 	c->in_installed = false;
 	timer_cancel(e->wheel, &c->life_timer);
-	timer_cancel(e->wheel, &c->switch_timer);
 	if (c->in_id)
 		HASH_DELETE(hh_id, e->child_by_id, c);
 	if (c->in_spi)
@@ -289,6 +290,7 @@ static void child_unlist(struct ike_engine *e, struct child *c)
 
 	TAILQ_REMOVE(&ike->children, c, of_ike);
 	ike->child_count--;
+	idle_arm(e, ike);
 	TAILQ_REMOVE(&entry->children, c, of_conn);
 	conn_entry_release(e, entry);
 }
@@ -309,8 +311,9 @@ void child_close(struct ike_engine *e, struct child *c, enum ike_reason reason, 
 		return;
 	}
 	sibling = child_sibling(e, c);
-	if (sibling && sibling->out_pending && !sibling->redundant)
-		child_switch_outbound(e, sibling); /* the peer has let go of the old one */
+	/* the peer lets go of the old one, so it has the new one; or nothing else is left to send on */
+	if (sibling && sibling->out_pending && (sibling->replaces == c->sa.id || c->out_installed))
+		child_switch_outbound(e, sibling);
 	child_tell_down(e, c, reason);
 	child_stop_outbound(e, c);
 	child_unlist(e, c);

@@ -43,7 +43,6 @@ struct child {
 	uint32_t replaced_by;
 	uint64_t established_us, rekey_due_us, expire_us;
 	struct timer life_timer;   /* rekey, then expiry; lingering: the end */
-	struct timer switch_timer; /* outbound change-over at the latest */
 	UT_hash_handle hh_id, hh_spi;
 	bool in_spi, in_id;
 	bool counted;              /* among what is up: its end is to be told */
@@ -80,6 +79,12 @@ static inline bool child_is_known(const struct child *c)
 bool child_install(struct ike_engine *e, struct ike_sa *ike, struct child *c, bool outbound, char *err);
 /** Traffic goes out on `c` from now on; the one it replaces stops. */
 void child_switch_outbound(struct ike_engine *e, struct child *c);
+/**
+ * A message has come that shows that the peer has our answer (its window is one, so its next request
+ * does): the Child SA that we answered can be used. A time would not do: while the answer is lost and
+ * asked for again, the peer cannot receive on it.
+ */
+void child_proved(struct ike_engine *e, struct ike_sa *ike, uint32_t child_id);
 /** Its outbound half leaves the back end; what comes in is still taken. */
 void child_stop_outbound(struct ike_engine *e, struct child *c);
 /** `old` was replaced by `c`: nobody rekeys it again. */

@@ -93,6 +93,14 @@ bool child_rekey_start(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 
 	if (!old || old->state != CHILD_STATE_ESTABLISHED || old->redundant || old->ike_id != sa->id)
 		return false;
+	if (old->out_pending) {
+		/* the peer may not know yet that it has this one */
+		struct task *later = task_add(e, sa, TASK_CHILD_REKEY, NULL, t->child_id);
+
+		if (later)
+			later->not_before_us = e->now + US_PER_S;
+		return false;
+	}
 	c = child_new(e, sa, old->conn, err);
 	if (c) {
 		c->sa.local_ts = old->sa.local_ts;

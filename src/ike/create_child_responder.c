@@ -13,6 +13,11 @@ static struct child *find_old(struct ike_engine *e, struct ike_sa *sa, const str
 	struct child *newer;
 	struct message_builder b;
 
+	if (!old && sa->active && (sa->active->type == TASK_CHILD_CREATE || sa->active->type == TASK_CHILD_REKEY)) {
+		/* it may be the very one that we are making, whose response is still on its way */
+		response_notify(e, sa, N_TEMPORARY_FAILURE, BYTES(NULL, 0));
+		return NULL;
+	}
 	if (!old) {
 		response_begin(e, sa, &b);
 		builder_notify(&b, N_CHILD_SA_NOT_FOUND, rekey->protocol, rekey->spi, BYTES(NULL, 0));
@@ -81,7 +86,7 @@ static bool make(struct ike_engine *e, struct ike_sa *sa, struct child *c, struc
 			snprintf(why->text, sizeof(why->text), "the peer's key exchange value is not valid");
 		}
 	}
-	ok = ok && child_derive(sa, c, &x) && child_install(e, sa, c, !old, why->text);
+	ok = ok && child_derive(sa, c, &x) && child_install(e, sa, c, !old && !child_newest(e, c->conn), why->text);
 	secret_wipe(&shared, sizeof(shared));
 	return ok;
 }

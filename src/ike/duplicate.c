@@ -10,7 +10,7 @@
  */
 #include "ike/internal.h"
 
-enum { REDUNDANT_TRIES = 5 };
+enum { REDUNDANT_TRIES = 30 };
 
 static struct peer_entry *peers_of(struct ike_engine *e, const struct ike_sa *sa)
 {
@@ -142,9 +142,14 @@ static bool children_covered(struct ike_engine *e, const struct ike_sa *sa, stru
 			continue;
 		TAILQ_FOREACH(other, &entry->children, of_conn)
 			found |= other->ike_id != sa->id && other->state == CHILD_STATE_ESTABLISHED;
-		if (found)
+		if (found && !to->unproved_child)
 			continue;
 		covered = false;
+		if (found) {
+			if (!task_find(to, TASK_PROBE, 0))
+				task_add(e, to, TASK_PROBE, NULL, 0); /* an answer will prove it */
+			continue;
+		}
 		if (entry->tasks)
 			continue;
 		t = task_add(e, to, TASK_CHILD_CREATE, c->conn, 0);

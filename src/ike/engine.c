@@ -258,6 +258,7 @@ static void handle(struct ike_engine *e, struct ike_sa *sa, const struct ike_hea
 		   const struct ip_endpoint *local, const struct ip_endpoint *remote)
 {
 	message_fn *fn = dispatch_find(sa, h);
+	uint32_t proved;
 
 	sa->last_received_us = e->now;
 	nat_follow(e, sa, local, remote);
@@ -273,7 +274,11 @@ static void handle(struct ike_engine *e, struct ike_sa *sa, const struct ike_hea
 		response_notify(e, sa, N_UNSUPPORTED_CRITICAL_PAYLOAD, BYTES(&e->in.unknown_critical, 1));
 		return;
 	}
+	proved = h->response && !sa->answer_proves ? 0 : sa->unproved_child;
 	fn(e, sa, &e->in);
+	/* last: the message may have been the end of it */
+	if (proved && sa->state != IKE_STATE_DEAD)
+		child_proved(e, sa, proved);
 }
 
 /** A message that must be protected, of an SA that we have. */
@@ -288,6 +293,10 @@ static void receive_protected(struct ike_engine *e, struct ike_sa *sa, const str
 				  h->exchange != sa->request_exchange
 			: h->message_id != sa->expected_id && !again) {
 		e->counters.dropped_replay++;
+		return;
+	}
+	if (sa->state == IKE_STATE_AUTH_I && !h->response) {
+		e->counters.dropped_replay++; /* ahead of the IKE_AUTH response; it will come again */
 		return;
 	}
 	if (sa->state == IKE_STATE_CLOSED && !again) {

@@ -218,6 +218,12 @@ void task_free(struct ike_engine *e, struct task *t)
 		entry->tasks--;
 		conn_entry_release(e, entry);
 	}
+	if (t->type == TASK_IKE_REKEY && t->new_id) {
+		struct ike_sa *larval = ike_sa_by_id(e, t->new_id);
+
+		if (larval && larval->state == IKE_STATE_REKEY_I)
+			ike_sa_close(e, larval, REASON_NONE, false);
+	}
 	ike_conn_unref(t->conn);
 	negotiation_free(t->nego);
 	free(t);
@@ -306,12 +312,6 @@ static void task_fail(struct ike_engine *e, struct ike_sa *sa, struct task *t, e
 
 		event_emit(e, IKE_EVENT_FAILED, LOG_LEVEL_ERROR, reason, about,
 			   "Child SA was not made: its IKE SA #%u ended: %s", sa->id, ike_reason_text(reason));
-	}
-	if (t->type == TASK_IKE_REKEY && t->new_id) {
-		struct ike_sa *larval = ike_sa_by_id(e, t->new_id);
-
-		if (larval && larval->state == IKE_STATE_REKEY_I)
-			ike_sa_close(e, larval, reason, false);
 	}
 }
 

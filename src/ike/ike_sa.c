@@ -238,6 +238,7 @@ struct ike_sa *ike_sa_new(struct ike_engine *e, struct ike_conn *conn, bool init
 	timer_init(&sa->life_timer, ike_life_due, e);
 	timer_init(&sa->dpd_timer, dpd_due, e);
 	timer_init(&sa->keepalive_timer, nat_keepalive_due, e);
+	timer_init(&sa->idle_timer, idle_due, e);
 	ike_sa_set_conn(e, sa, conn);
 	if (!sa->conn) {
 		secret_free(sa);
@@ -316,6 +317,7 @@ void ike_sa_establish(struct ike_engine *e, struct ike_sa *sa)
 	ike_arm_life(e, sa);
 	dpd_arm(e, sa);
 	nat_keepalive_arm(e, sa);
+	idle_arm(e, sa);
 	tasks_mark(e, sa);
 }
 
@@ -328,7 +330,8 @@ static void ike_sa_drop_contents(struct ike_engine *e, struct ike_sa *sa, enum i
 
 	if (sa->state == IKE_STATE_ESTABLISHED)
 		event_emit(e, IKE_EVENT_IKE_DOWN, LOG_LEVEL_INFO, reason, ABOUT_IKE(sa),
-			   "deleting IKE SA (established IKE SA): %s", ike_reason_text(reason));
+			   "deleting IKE SA (established IKE SA): %s",
+			   reason == REASON_NONE ? "no Child SA uses it" : ike_reason_text(reason));
 	e->dropping = sa->id;
 	while ((c = TAILQ_FIRST(&sa->children)))
 		child_close(e, c, reason, linger);
@@ -336,6 +339,7 @@ static void ike_sa_drop_contents(struct ike_engine *e, struct ike_sa *sa, enum i
 	tasks_fail(e, sa, reason);
 	timer_cancel(e->wheel, &sa->dpd_timer);
 	timer_cancel(e->wheel, &sa->keepalive_timer);
+	timer_cancel(e->wheel, &sa->idle_timer);
 	timer_cancel(e->wheel, &sa->life_timer);
 }
 
@@ -410,6 +414,10 @@ void ike_sa_move_children(struct ike_engine *e, struct ike_sa *from, struct ike_
 		to->child_count++;
 		c->ike_id = to->id;
 	}
+	if (from->unproved_child) {
+		to->unproved_child = from->unproved_child;
+		to->answer_proves = false;
+	}
 	/* what was waiting goes on in the new SA; the old one only gets deleted */
 	while ((t = TAILQ_FIRST(&from->tasks))) {
 		task_unqueue(from, t);
@@ -419,4 +427,5 @@ void ike_sa_move_children(struct ike_engine *e, struct ike_sa *from, struct ike_
 			task_requeue(e, to, t, 0);
 	}
 	dpd_arm(e, to);
+	idle_arm(e, to);
 }

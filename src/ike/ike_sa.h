@@ -116,6 +116,9 @@ struct ike_sa {
 	uint32_t expected_id;
 	struct packet response;  /* to expected_id - 1 */
 
+	uint32_t unproved_child; /* answered by us; the peer has shown no sign of having the answer */
+	bool answer_proves;      /* it answered IKE_AUTH: responses are such a sign too, not only requests */
+
 	struct negotiation *nego;
 	uint32_t first_child;    /* AUTH_I: larval Child SA of IKE_AUTH */
 	bool abandoned;          /* AUTH_I: taken down meanwhile: delete when it is up */
@@ -129,7 +132,7 @@ struct ike_sa {
 	uint64_t established_us, rekey_due_us, expire_us;
 	uint64_t last_received_us, last_sent_us; /* authenticated messages */
 	uint64_t dpd_delay_us;
-	struct timer life_timer, dpd_timer, keepalive_timer;
+	struct timer life_timer, dpd_timer, keepalive_timer, idle_timer;
 
 	struct child_list children;
 	size_t child_count;

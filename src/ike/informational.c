@@ -132,7 +132,8 @@ static void delete_ike(struct ike_engine *e, struct ike_sa *sa)
 	response_begin(e, sa, &b);
 	response_send(e, sa, &b);
 	rekey_ike_forget(e, sa);
-	ike_sa_close(e, sa, REASON_PEER_DELETED, true);
+	/* one that nobody used any more is no loss */
+	ike_sa_close(e, sa, TAILQ_EMPTY(&sa->children) ? REASON_NONE : REASON_PEER_DELETED, true);
 }
 
 void informational_request(struct ike_engine *e, struct ike_sa *sa, const struct message *m)

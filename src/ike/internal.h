@@ -29,10 +29,11 @@ enum {
 #define HALF_OPEN_US (30 * US_PER_S)     /* a responder waits for IKE_AUTH */
 #define CLOSED_US (10 * US_PER_S)        /* an SA that ended answers retransmissions */
 #define LINGER_US (3 * US_PER_S)         /* an inbound half outlives its delete */
-#define SWITCH_US (3 * US_PER_S)         /* outbound change-over at the latest */
 #define SUPERSEDED_US (90 * US_PER_S)    /* the peer should have deleted what it replaced */
 #define REDUNDANT_US (2 * US_PER_S)      /* then a redundant IKE SA goes */
 #define DELETE_TIMEOUT_US (20 * US_PER_S)/* for the answer to a delete of an IKE SA */
+#define IDLE_INITIATOR_US (3 * US_PER_S) /* an IKE SA without Child SAs */
+#define IDLE_RESPONDER_US (30 * US_PER_S)
 #define COOKIE_ROTATION_US (60 * US_PER_S)
 
 /** A connection, as long as an SA or a task of it exists. */
@@ -191,6 +192,9 @@ void ike_life_due(struct timer *t, void *context);
 void child_life_due(struct timer *t, void *context);
 /** Rekey it now, or when its turn in the queue comes. */
 void child_rekey_soon(struct ike_engine *e, struct child *c);
+/** An IKE SA that no Child SA uses goes after a moment, by its initiator first. */
+void idle_arm(struct ike_engine *e, struct ike_sa *sa);
+void idle_due(struct timer *t, void *context);
 void dpd_arm(struct ike_engine *e, struct ike_sa *sa);
 void dpd_due(struct timer *t, void *context);
 

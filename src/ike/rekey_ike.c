@@ -340,9 +340,16 @@ void rekey_ike_response(struct ike_engine *e, struct ike_sa *sa, struct task *t,
 	struct ike_sa *new = ike_sa_by_id(e, t->new_id), *theirs = ike_sa_by_id(e, t->collision_id);
 	uint8_t missing;
 
-	if (t->abandoned || !new || new->state != IKE_STATE_REKEY_I) {
-		if (new && new->state == IKE_STATE_REKEY_I)
-			ike_sa_close(e, new, REASON_ADMIN, false);
+	if (!new || new->state != IKE_STATE_REKEY_I) {
+		task_free(e, t);
+		return;
+	}
+	if (t->abandoned) {
+		/* taken down meanwhile: what the peer has made of it goes too */
+		if (message_require(m, wanted, sizeof(wanted), &missing) && take_answer(e, sa, new, m)) {
+			ike_sa_set_state(e, new, IKE_STATE_REKEYED);
+			ike_sa_delete(e, new, REASON_ADMIN);
+		}
 		task_free(e, t);
 		return;
 	}

@@ -118,6 +118,28 @@ void child_life_due(struct timer *t, void *context)
 		child_rekey_soon(e, c);
 }
 
+static bool is_idle(const struct ike_sa *sa)
+{
+	return ike_sa_is_up(sa) && TAILQ_EMPTY(&sa->children) && TAILQ_EMPTY(&sa->tasks) && !sa->active;
+}
+
+void idle_arm(struct ike_engine *e, struct ike_sa *sa)
+{
+	if (ike_sa_is_up(sa) && TAILQ_EMPTY(&sa->children))
+		timer_arm(e->wheel, &sa->idle_timer, e->now + (sa->initiator ? IDLE_INITIATOR_US : IDLE_RESPONDER_US));
+}
+
+void idle_due(struct timer *t, void *context)
+{
+	struct ike_engine *e = context;
+	struct ike_sa *sa = (struct ike_sa *)((char *)t - offsetof(struct ike_sa, idle_timer));
+
+	if (is_idle(sa))
+		ike_sa_delete(e, sa, REASON_NONE);
+	else
+		idle_arm(e, sa);
+}
+
 /* Dead peer detection */
 
 /** The shortest delay that a connection of the SA asks for; 0: none does. */
