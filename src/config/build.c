@@ -202,6 +202,16 @@ static const struct diag *apply_items(struct loader *l, struct conn_config *c)
 	return problem;
 }
 
+/** An error that came by also= was told of the other section: say who else it sets aside. */
+static void tell_inherited(struct loader *l, const struct section *s, const struct diag *problem)
+{
+	if (!problem->conn || strcmp(problem->conn, s->name) == 0 || *problem->conn == '%')
+		return;
+	problem_at(l, DIAG_ERROR, (struct diag_at){ s->file, s->line, s->name }, NULL,
+		   "it includes conn %s, which has an error at %s:%u", problem->conn,
+		   problem->file, problem->line);
+}
+
 static bool build_conn(struct loader *l, struct section *s)
 {
 	struct conn_config c = l->blank;
@@ -213,13 +223,13 @@ static bool build_conn(struct loader *l, struct section *s)
 	p = apply_items(l, &c);
 	problem = problem ? problem : p;
 	c.pfs_written = slot_find(l, "pfs", SIDE_NONE) != NULL;
-	p = check_conn(l, s, &c);
-	c.section_only = c.section_only && !problem;
+	p = check_conn(l, s, &c, problem != NULL);
 	problem = problem ? problem : p;
 	if (!problem)
 		problem = append_good(l, &c);
 	if (!problem)
 		return true;
+	tell_inherited(l, s, problem);
 	c.set_aside = true;
 	c.problem = problem;
 	return append_conn(l, &c) != NULL;

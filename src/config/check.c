@@ -12,7 +12,8 @@ struct check {
 	struct loader *l;
 	struct section *s;
 	struct conn_config *c;
-	const struct diag *problem;
+	const struct diag *problem; /* the first that a check found */
+	bool broken;                /* there was one before */
 };
 
 static struct diag_at at_of(const struct check *k, const struct item *item)
@@ -40,8 +41,11 @@ static struct item *end_item(const struct check *k, const char *keyword)
 /** An incomplete section that others include is their base, not a connection gone wrong. */
 static bool incomplete(struct check *k, const char *remedy, const char *what)
 {
-	if (k->s->referenced && k->c->auto_mode == AUTO_IGNORE) {
-		k->c->section_only = true;
+	bool base = k->s->referenced;
+
+	// What is missing may be the line that could not be read: one error is enough.
+	if (base || k->broken) {
+		k->c->section_only = base && !k->broken;
 		check_problem(k, problem_quiet(k->l, at_of(k, NULL), remedy, "%s", what));
 	} else {
 		check_error(k, NULL, remedy, "%s", what);
@@ -248,9 +252,10 @@ static void check_replay(struct check *k)
 	c->no_esn = true;
 }
 
-const struct diag *check_conn(struct loader *l, struct section *s, struct conn_config *c)
+const struct diag *check_conn(struct loader *l, struct section *s, struct conn_config *c,
+			      bool broken)
 {
-	struct check k = { .l = l, .s = s, .c = c };
+	struct check k = { .l = l, .s = s, .c = c, .broken = broken };
 
 	if (!check_complete(&k))
 		return k.problem;

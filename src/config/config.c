@@ -241,6 +241,61 @@ static bool names_build(struct loader *l)
 	return true;
 }
 
+/** A diagnostic and where it stood. */
+struct sort_entry {
+	struct diag *diag;
+	size_t number;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct sort_entry *x = a, *y = b;
+	int order = strcmp(x->diag->file ? x->diag->file : "", y->diag->file ? y->diag->file : "");
+
+	if (order == 0 && x->diag->line != y->diag->line)
+		order = x->diag->line < y->diag->line ? -1 : 1;
+	if (order == 0)
+		order = x->number < y->number ? -1 : 1;
+	return order;
+}
+
+/** Order by file and line, and by when it was said. */
+static void sort_diags(struct diag_list *list)
+{
+	struct sort_entry *entries;
+	struct diag *d;
+	size_t count = 0;
+
+	STAILQ_FOREACH(d, &list->head, entry)
+		count++;
+	entries = calloc(count + 1, sizeof(*entries));
+	if (!entries)
+		return;
+	count = 0;
+	STAILQ_FOREACH(d, &list->head, entry) {
+		entries[count].diag = d;
+		entries[count].number = count;
+		count++;
+	}
+	qsort(entries, count, sizeof(*entries), compare_places);
+	STAILQ_INIT(&list->head);
+	for (size_t i = 0; i < count; i++)
+		STAILQ_INSERT_TAIL(&list->head, entries[i].diag, entry);
+	free(entries);
+}
+
+/** Move all of `from` behind what `to` has; `to` may be NULL. */
+static void move_diags(struct diag_list *from, struct diag_list *to)
+{
+	if (!to) {
+		diag_list_free(from);
+		return;
+	}
+	to->errors += from->errors;
+	to->warnings += from->warnings;
+	STAILQ_CONCAT(&to->head, &from->head);
+}
+
 static void loader_free(struct loader *l)
 {
 	HASH_CLEAR(hh, l->by_name);
@@ -273,7 +328,8 @@ static bool loader_run(struct loader *l, const char *path)
 struct config *config_load(const char *path, struct diag_list *diags)
 {
 	struct config *config = calloc(1, sizeof(*config));
-	struct loader l = { .diags = diags, .config = config };
+	struct diag_list said;
+	struct loader l = { .diags = &said, .config = config };
 	bool ok;
 
 	if (!config)
@@ -284,8 +340,11 @@ struct config *config_load(const char *path, struct diag_list *diags)
 		return NULL;
 	}
 	l.keep = &config->storage->arena;
+	diag_list_init(&said);
 	ok = loader_run(&l, path);
 	loader_free(&l);
+	sort_diags(&said);
+	move_diags(&said, diags);
 	if (ok)
 		return config;
 	config_free(config);

@@ -30,6 +30,7 @@ struct end_config {
 	struct ip_address address;  /* HOST_ADDRESS */
 	char *name;                 /* HOST_NAME: name to resolve; HOST_INTERFACE: interface */
 	struct identity id;         /* IDENTITY_NONE: not given */
+	const char *id_text;        /* id as written; NULL: not given */
 	bool id_any;                /* id=%any */
 	bool id_from_host_name;     /* id= a bare name, to be resolved; else FQDN */
 	struct ts_list subnets;     /* empty: the host itself */

@@ -304,7 +304,7 @@ bool value_id(const char *text, struct end_config *end, struct value_error *e)
 	}
 	if (!identity_parse(text, &end->id, err, sizeof(err)))
 		return value_wrong(e, "is not an identity: %s", err);
-	end->id_any = strcasecmp(text, "%any") == 0;
+	end->id_any = end->id.type == IDENTITY_NONE;
 	end->id_from_host_name = end->id.type == IDENTITY_FQDN && !strchr(text, '@');
 	return true;
 }

@@ -135,14 +135,8 @@ static void walk_section(struct walk *w, struct section *s, unsigned depth)
 {
 	s->stamp = w->l->stamp;
 	s->open = true;
-	if (s->problem && s == w->conn)
+	if (s->problem)
 		walk_problem(w, s->problem);
-	else if (s->problem)
-		walk_problem(w, problem_quiet(w->l,
-					      (struct diag_at){ s->problem->file, s->problem->line,
-								w->conn->name },
-					      s->problem->remedy, "also=%s brings in an error: %s",
-					      s->name, s->problem->what));
 	for (struct item *item = s->items; item; item = item->next) {
 		if (item->keyword->type == KEYWORD_ALSO && item->keyword->status == KEYWORD_ACTIVE)
 			walk_also(w, item, depth);
@@ -155,7 +149,6 @@ static void walk_section(struct walk *w, struct section *s, unsigned depth)
 const struct diag *expand_section(struct loader *l, struct section *s)
 {
 	struct walk w = { .l = l, .conn = s };
-	const struct diag *p = l->fallback_problem;
 
 	l->stamp++;
 	slots_clear(&l->now);
@@ -166,11 +159,7 @@ const struct diag *expand_section(struct loader *l, struct section *s)
 		if (!l->now.items[place])
 			slot_put(&l->now, place, l->fallback.items[place]);
 	}
-	if (!w.problem && p)
-		walk_problem(&w, problem_quiet(l, (struct diag_at){ p->file, p->line, s->name },
-					       p->remedy, "conn %%default has an error: %s",
-					       p->what));
-	return w.problem;
+	return w.problem ? w.problem : l->fallback_problem;
 }
 
 void expand_defaults(struct loader *l)

@@ -81,7 +81,7 @@ struct config_list {
 	char *key; /* protocol and text */
 	struct proposal_list list;
 	bool bad;
-	char error[160];
+	char error[200];
 	UT_hash_handle hh;
 };
 
@@ -138,15 +138,19 @@ struct item *slot_get(const struct slot_table *t, const struct keyword *k, enum 
 struct item *slot_find(const struct loader *l, const char *keyword, enum keyword_side side);
 
 /** Give an item's value to the field that it is for; false with an error. */
-bool set_setup(struct loader *l, const struct item *item, struct value_error *e);
+bool set_setup(struct loader *l, struct item *item, struct value_error *e);
 bool set_conn(struct loader *l, struct conn_config *c, struct item *item, struct value_error *e);
 /** The defaults of the table into `setup` and `l->blank`. */
 bool set_defaults(struct loader *l);
 /** Values mean the same to `k`. */
 bool value_same(const struct keyword *k, const char *a, const char *b);
 
-/** What only the whole connection shows; the first error, or NULL. */
-const struct diag *check_conn(struct loader *l, struct section *s, struct conn_config *c);
+/**
+ * What only the whole connection shows; the first error, or NULL. `broken`: the connection has an
+ * error already, and nothing is said of what is missing.
+ */
+const struct diag *check_conn(struct loader *l, struct section *s, struct conn_config *c,
+			      bool broken);
 
 /** Add a diagnostic about a line; returns a copy that lives as long as the config. */
 const struct diag *problem_at(struct loader *l, enum diag_severity severity, struct diag_at at,

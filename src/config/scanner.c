@@ -164,8 +164,8 @@ static void begin_setup(struct scan *s, char *rest)
 	if (!word)
 		return;
 	if (strcasecmp(word, "setup") != 0) {
-		scan_error(s, "write config setup", "unknown section \"config %s\"",
-			   value_printable(word, shown, sizeof(shown)));
+		scan_error(s, "write config setup", "unknown section \"config%s%s\"",
+			   *word ? " " : "", value_printable(word, shown, sizeof(shown)));
 		return;
 	}
 	s->section = s->l->setup;
@@ -331,10 +331,6 @@ static void scan_keyword(struct scan *s, char *line)
 
 	rest += blanks(rest);
 	if (len == 0 || *rest != '=') {
-		if (len == 7 && strncasecmp(line, "include", 7) == 0) {
-			scan_include(s, line + len);
-			return;
-		}
 		scan_error(s, "write KEYWORD=VALUE", "\"%s\" has no =",
 			   value_printable(line, shown, sizeof(shown)));
 		return;
@@ -357,8 +353,19 @@ static void scan_keyword(struct scan *s, char *line)
 		unknown_keyword(s, match, line, k);
 }
 
+/** `include FILE`, which may be indented. */
+static bool is_include(const char *line)
+{
+	return strncasecmp(line, "include", 7) == 0 &&
+	       (!line[7] || (blanks(line + 7) && line[7 + blanks(line + 7)] != '='));
+}
+
 static void scan_indented(struct scan *s, char *line)
 {
+	if (is_include(line)) {
+		scan_include(s, line + 7);
+		return;
+	}
 	if (s->skipping)
 		return;
 	if (!s->section) {
@@ -418,8 +425,8 @@ static void scan_header(struct scan *s, char *line)
 		begin_conn(s, line + len);
 	else if (len == 6 && strncasecmp(line, "config", 6) == 0)
 		begin_setup(s, line + len);
-	else if (len == 7 && strncasecmp(line, "include", 7) == 0)
-		scan_include(s, line + len);
+	else if (is_include(line))
+		scan_include(s, line + 7);
 	else
 		scan_stray(s, line);
 }

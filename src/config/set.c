@@ -243,14 +243,11 @@ static enum treatment treat_status(struct loader *l, struct item *item,
 	case KEYWORD_ACCEPTED:
 		break;
 	case KEYWORD_REPLACED:
-		use_count(l, item);
 		break;
 	case KEYWORD_NO_EFFECT:
-		if (is_noop(k, item->value))
-			break;
-		use_count(l, item);
-		add_extra(l, extra, item);
-		break;
+		if (!is_noop(k, item->value))
+			add_extra(l, extra, item);
+		break; // counted when its value turns out to be good
 	case KEYWORD_OBSOLETE:
 		use_count(l, item);
 		return IGNORE_VALUE;
@@ -275,9 +272,18 @@ static enum treatment treat_status(struct loader *l, struct item *item,
 	return SET_VALUE;
 }
 
-bool set_setup(struct loader *l, const struct item *const_item, struct value_error *e)
+/** Count what is told once, of a value that is good. */
+static void count_status(struct loader *l, struct item *item)
 {
-	struct item *item = (struct item *)const_item;
+	const struct keyword *k = item->keyword;
+
+	if (k->status == KEYWORD_REPLACED ||
+	    (k->status == KEYWORD_NO_EFFECT && !is_noop(k, item->value)))
+		use_count(l, item);
+}
+
+bool set_setup(struct loader *l, struct item *item, struct value_error *e)
+{
 	const struct keyword *k = item->keyword;
 	struct setup_config *setup = &l->config->setup;
 	void *field = k->stored ? (char *)setup + k->offset : NULL;
@@ -297,7 +303,10 @@ bool set_setup(struct loader *l, const struct item *const_item, struct value_err
 		setup->protostack = PROTOSTACK_AUTO;
 		return true;
 	}
-	return set_plain(l, k, item, item->value, field, e);
+	if (!set_plain(l, k, item, item->value, field, e))
+		return false;
+	count_status(l, item);
+	return true;
 }
 
 static bool set_auth(const struct keyword *k, const char *text, enum conn_auth *out,
@@ -324,11 +333,14 @@ static bool set_authby(struct loader *l, struct conn_config *c, struct item *ite
 	int auth;
 
 	while (list_next(&list, true, word, sizeof(word), &too_long)) {
-		if (too_long || !value_choice(item->keyword->values, word, &auth, e))
+		if (too_long || !value_choice(item->keyword->values, word, &auth, e)) {
+			value_remedy(e, "write authby=secret or null");
 			return value_wrong(e, "has \"%s\", which is not known",
 					   value_printable(word, shown, sizeof(shown)));
+		}
 		have[auth] = true;
 	}
+	value_remedy(e, "write one of them");
 	if (have[CONN_AUTH_PSK] + have[CONN_AUTH_NULL] + have[CONN_AUTH_NEVER] > 1)
 		return value_wrong(e, "has several that exclude each other");
 	if (have[CONN_AUTH_PSK] && have[CONN_AUTH_SIGNATURE])
@@ -356,8 +368,15 @@ static bool set_proposals(struct loader *l, struct conn_config *c, const struct 
 
 	if (!list)
 		return value_wrong(e, "cannot be kept: out of memory");
-	if (list->bad)
-		return value_wrong(e, ": %s", list->error);
+	if (list->bad) {
+		const char *remedy = strstr(list->error, "; ");
+
+		if (remedy)
+			value_remedy(e, "%s", remedy + 2);
+		return value_wrong(e, ": %.*s",
+				   remedy ? (int)(remedy - list->error) : (int)strlen(list->error),
+				   list->error);
+	}
 	if (ike) {
 		c->ike = &list->list;
 		c->ike_text = item->value;
@@ -436,6 +455,7 @@ static bool set_end(struct loader *l, struct conn_config *c, struct item *item,
 		end->name = name ? arena_strdup(l->keep, name) : NULL;
 		return !name || end->name || value_wrong(e, "cannot be kept: out of memory");
 	case KEYWORD_ID:
+		end->id_text = strcasecmp(item->value, "%none") == 0 ? NULL : item->value;
 		return value_id(item->value, end, e);
 	case KEYWORD_SUBNET:
 		if (!value_subnet_list(item->value, &end->subnets, &host_bits, e))
@@ -458,22 +478,14 @@ static bool set_end(struct loader *l, struct conn_config *c, struct item *item,
 	}
 }
 
-bool set_conn(struct loader *l, struct conn_config *c, struct item *item, struct value_error *e)
+/** A keyword of the connection itself. */
+static bool set_own(struct loader *l, struct conn_config *c, struct item *item,
+		    struct value_error *e)
 {
 	const struct keyword *k = item->keyword;
 	bool yes;
 	int choice;
 
-	switch (treat_status(l, item, &c->extra, e)) {
-	case REFUSE_VALUE:
-		return false;
-	case IGNORE_VALUE:
-		return true;
-	case SET_VALUE:
-		break;
-	}
-	if (k->scope == KEYWORD_END)
-		return set_end(l, c, item, e);
 	switch (k->type) {
 	case KEYWORD_AUTHBY:
 		return set_authby(l, c, item, e);
@@ -501,6 +513,25 @@ bool set_conn(struct loader *l, struct conn_config *c, struct item *item, struct
 		return set_plain(l, k, item, item->value,
 				 k->stored ? (char *)c + k->offset : NULL, e);
 	}
+}
+
+bool set_conn(struct loader *l, struct conn_config *c, struct item *item, struct value_error *e)
+{
+	bool good = false;
+
+	switch (treat_status(l, item, &c->extra, e)) {
+	case REFUSE_VALUE:
+		return false;
+	case IGNORE_VALUE:
+		return true;
+	case SET_VALUE:
+		good = item->keyword->scope == KEYWORD_END ? set_end(l, c, item, e)
+							   : set_own(l, c, item, e);
+		break;
+	}
+	if (good)
+		count_status(l, item);
+	return good;
 }
 
 bool set_defaults(struct loader *l)

@@ -14,8 +14,8 @@
 #include "config/keywords.h"
 
 struct value_error {
-	char what[224];   /* continues `KEYWORD=VALUE `: "is not a number" */
-	char remedy[224]; /* "" : what keyword_describe() says */
+	char what[256];   /* continues `KEYWORD=VALUE `: "is not a number" */
+	char remedy[256]; /* "" : what keyword_describe() says */
 };
 
 /** Set `what`; always false, so that a parser can return it. */

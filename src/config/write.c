@@ -97,18 +97,6 @@ static void write_host(struct text *out, const struct end_config *e)
 	}
 }
 
-static void write_id(struct text *out, const struct end_config *e)
-{
-	char buf[IDENTITY_TEXT];
-
-	if (e->id_any)
-		text_add(out, "%%any");
-	else if (e->id_from_host_name)
-		text_add(out, "%.*s", (int)e->id.len, (const char *)e->id.data);
-	else if (e->id.type != IDENTITY_NONE)
-		write_quoted(out, identity_format(&e->id, buf, sizeof(buf)));
-}
-
 /** A field of a plain type as text; nothing when there is none. */
 static void write_plain(struct text *out, const struct keyword *k, const void *field)
 {
@@ -180,7 +168,8 @@ static void write_end_keyword(struct text *out, const struct keyword *k,
 		write_host(&value, e);
 		break;
 	case KEYWORD_ID:
-		write_id(&value, e);
+		if (e->id_text)
+			write_quoted(&value, e->id_text);
 		break;
 	case KEYWORD_SUBNET:
 		write_subnets(&value, &e->subnets);
