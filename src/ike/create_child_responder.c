@@ -132,8 +132,8 @@ void create_child_request(struct ike_engine *e, struct ike_sa *sa, const struct 
 	struct child *old = NULL;
 	uint8_t missing;
 
-	/* §2.25.2: an SA that is rekeyed already, or is being closed */
-	if (sa->state != IKE_STATE_ESTABLISHED) {
+	/* §2.25.2: an SA that is rekeyed already, is being closed, or may turn out to be redundant */
+	if (sa->state != IKE_STATE_ESTABLISHED || rekey_ike_undecided(e, sa)) {
 		response_notify(e, sa, N_TEMPORARY_FAILURE, BYTES(NULL, 0));
 		return;
 	}

@@ -88,6 +88,14 @@ void informational_response(struct ike_engine *e, struct ike_sa *sa, const struc
 
 /* Responder */
 
+static struct child *find_child(struct ike_engine *e, struct ike_sa *sa, uint32_t spi)
+{
+	struct child *c = child_by_peer_spi(sa, spi);
+	struct ike_sa *old = c ? NULL : rekey_ike_undecided(e, sa);
+
+	return old ? child_by_peer_spi(old, spi) : c;
+}
+
 /** Child SAs that the peer deletes; fills the SPIs to answer. §1.4.1, §2.25.1 */
 static size_t delete_children(struct ike_engine *e, struct ike_sa *sa, const struct message *m, uint32_t *answer,
 			      size_t max)
@@ -98,7 +106,7 @@ static size_t delete_children(struct ike_engine *e, struct ike_sa *sa, const str
 		const struct delete_payload *d = &m->deletes[i];
 
 		for (size_t j = 0; d->protocol == PROTOCOL_ESP && j < d->count && count < max; j++) {
-			struct child *c = child_by_peer_spi(sa, d->spis[j]);
+			struct child *c = find_child(e, sa, d->spis[j]);
 			enum ike_reason reason;
 
 			if (!c)

@@ -169,6 +169,11 @@ message_fn create_child_request, create_child_response;
 void rekey_ike_request(struct ike_engine *e, struct ike_sa *sa, const struct message *m);
 void rekey_ike_response(struct ike_engine *e, struct ike_sa *sa, struct task *t, const struct message *m);
 bool rekey_ike_start(struct ike_engine *e, struct ike_sa *sa, struct task *t);
+/**
+ * The SA that still has the Child SAs of `sa`, which the peer made while we rekey the same one
+ * ourselves (§2.8.2) and our response has not come; NULL when that is settled.
+ */
+struct ike_sa *rekey_ike_undecided(struct ike_engine *e, const struct ike_sa *sa);
 /** The peer closes the SA that we are rekeying (§2.25.2): its own successor, if any, takes over. */
 void rekey_ike_forget(struct ike_engine *e, struct ike_sa *sa);
 bool child_create_start(struct ike_engine *e, struct ike_sa *sa, struct task *t);

@@ -267,6 +267,14 @@ static void forget_ours(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 	}
 }
 
+struct ike_sa *rekey_ike_undecided(struct ike_engine *e, const struct ike_sa *sa)
+{
+	struct ike_sa *old = sa->rekeys ? ike_sa_by_id(e, sa->rekeys) : NULL;
+
+	return old && ike_sa_is_up(old) && old->active && old->active->type == TASK_IKE_REKEY &&
+	       old->active->collision_id == sa->id ? old : NULL;
+}
+
 void rekey_ike_forget(struct ike_engine *e, struct ike_sa *sa)
 {
 	struct task *t = sa->active;
