@@ -59,7 +59,7 @@ check "tshark decrypts IKE_AUTH: the identity is there" says '192\.168\.20\.10' 
 check "it decrypts IKE_AUTH: the traffic selectors are there" says '192\.168\.30\.0' keyed -Y 'isakmp.exchangetype == 35' -T fields -e isakmp.ts.start_ipv4
 check "tshark decrypts ESP: the ping is there" says 'Echo \(ping\) request' keyed -Y 'esp && icmp.type == 8'
 check "and its answer" says 'Echo \(ping\) reply' keyed -Y 'esp && icmp.type == 0'
-check "the next header says IPv4 in every one" equal "$(keyed -Y 'esp && icmp' -T fields -e esp.protocol | sort -u)" 4
+check "the next header says IPv4 in every one" equal "$(keyed -Y 'esp && icmp' -T fields -e esp.protocol | sort -u)" 0x04
 check "sequence numbers of a direction never repeat" equal \
 	"$(shark "$WIRE" esp -T fields -e esp.spi -e esp.sequence | sort | uniq -d)" ""
 for r in router1 router2; do check "$r is well" healthy $r; done

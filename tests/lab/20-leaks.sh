@@ -42,12 +42,16 @@ sleep 0.5
 check "both start again" gw start router1 router2
 check "traffic resumes by itself" waitfor 20 ping_ok 1
 
+capture_stop "$WIRE"
+check "in all this nothing crossed in clear" no_clear "$WIRE"
+
+capture router1 eth1 "$WIRE"
 check "restart of router1" on router1 ipsec restart
 check "traffic resumes by itself" waitfor 20 ping_ok 1
 capture_stop "$WIRE"
+check "restart: nothing crossed in clear" no_clear "$WIRE"
 bg_stop flood INT
 bg_stop flood2 INT
-check "in all this nothing crossed in clear" no_clear "$WIRE"
 check "one IKE SA is left on router1" waitfor 10 equal_count ike_sas router1 1
 check "one Child SA is left on router2" waitfor 10 equal_count children router2 1
 for r in router1 router2; do check "$r is well" healthy $r; done

@@ -27,6 +27,10 @@ check "it makes no second Child SA" equal "$(children router1)" 1
 check "the Child SA is the same" equal "$(spis router1)" "$before"
 check "up on the peer makes none either" up router2
 check "one Child SA on both" equal "$(children router1) $(children router2)" "1 1"
+check "now both want it up: a --down on one side alone is followed by the other's revival" sh -c "$TOP/lab/lab exec router1 ipsec down net1"
+check "it is back" waitfor 5 child_up router2
+check "--down on both" down router2
+up >/dev/null
 
 check "auto --down" says 'terminating SAs using this connection|initiating delete' down
 check "down: nothing is left" waitfor 3 no_states router1
@@ -62,7 +66,7 @@ check "auto --delete" on router1 ipsec auto --delete net1
 check "delete: nothing is left" waitfor 3 no_states router1
 check "delete: the peer knows" waitfor 3 no_states router2
 check "delete: the connection is gone" json router1 '.connections == []' status
-check "delete again: exit 0 as in 4.x" on router1 ipsec auto --delete net1
+check "delete again: there is none any more" fails_saying 'no connection' on router1 ipsec auto --delete net1
 check "auto --rereadsecrets" on router1 ipsec auto --rereadsecrets
 check "rereadsecrets" on router1 ipsec rereadsecrets
 check "checkconfig of the article's files: exit 0" on router1 ipsec checkconfig

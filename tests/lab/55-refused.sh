@@ -66,7 +66,7 @@ both retransmit-timeout=4s
 secret router1 '192.168.99.1 192.168.99.2 : PSK "net1234567890"'
 on router1 ipsec rereadsecrets >/dev/null
 mark
-check "no secret: said when the connection is added" says '[Ss]ecret|PSK' on router1 ipsec add net1
+check "no secret: said when the connection is added" says '[Ss]ecret|PSK|pre-shared' on router1 ipsec add net1
 check "no secret: the identities that were searched are named" says '192\.168\.20\.10.*192\.168\.20\.20' on router1 ipsec add net1
 check "no secret: up fails" not up
 secret router1 '192.168.20.10 192.168.20.20 : PSK "net1234567890"'

@@ -37,6 +37,8 @@ done
 ip -n "$LAB-router1" link set eth1 mtu 1300
 ip -n "$LAB-router2" link set eth1 mtu 1300
 up >/dev/null
+# the first packets teach the gateways the new size
+on client ping -n -q -c 3 -i 0.1 -W 1 -s 2000 192.168.30.20 >/dev/null
 check "MTU 1300 between the gateways: a ping of 2000 bytes" on client ping -n -q -c 2 -i 0.1 -W 1 -s 2000 192.168.30.20
 check "MTU 1300: TCP gets through" sh -c "
 	ip netns exec $LAB-server timeout 20 python3 -c '

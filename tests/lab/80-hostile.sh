@@ -6,9 +6,9 @@ need_product
 lab_up
 user_space
 both auto=add
-check "the tunnel is up" tunnel
 WIRE=$WORK/link.pcap
 capture router1 eth1 "$WIRE"
+check "the tunnel is up" tunnel
 on router1 ipsec rekey-ike net1 >/dev/null
 on router1 ipsec rekey-child net1 >/dev/null
 ping_ok 5 >/dev/null
