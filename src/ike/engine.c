@@ -57,6 +57,7 @@ void ike_engine_free(struct ike_engine *e)
 	if (!e)
 		return;
 	engine_reap(e);
+	timer_wheel_free(e->wheel); /* timers stand in what is freed below */
 	HASH_ITER(hh_id, e->child_by_id, c, next) {
 		HASH_DELETE(hh_id, e->child_by_id, c);
 		if (c->in_spi)
@@ -89,7 +90,6 @@ void ike_engine_free(struct ike_engine *e)
 		HASH_DELETE(hh, e->peers, p);
 		free(p);
 	}
-	timer_wheel_free(e->wheel);
 	if (e->datagram)
 		secret_wipe(e->datagram, IKE_MESSAGE_MAX);
 	free(e->datagram);
