@@ -196,6 +196,9 @@ static void emit(enum log_level level, const char *message)
 }
 
 static void log_vline(enum log_level level, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+static void log_vline(enum log_level level, const char *format, va_list args)
 {
 	char message[LINE_MAX_BYTES - 128];
 	int saved = errno;

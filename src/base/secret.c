@@ -73,6 +73,7 @@ bool secret_init(void)
 	/* Keys also pass through the stack and OpenSSL's heap: no dump of the process at all. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	raise_memlock_limit();
+	/* cppcheck-suppress invalidFunctionArg ; no file, so -1 */
 	probe = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (probe == MAP_FAILED)
 		return false;
@@ -163,6 +164,7 @@ static unsigned class_of(size_t size, size_t *object_bytes)
 static void *map_aligned(size_t bytes)
 {
 	size_t all = bytes + CHUNK_BYTES;
+	/* cppcheck-suppress invalidFunctionArg ; no file, so -1 */
 	uint8_t *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t before, after;
 
@@ -174,6 +176,7 @@ static void *map_aligned(size_t bytes)
 		munmap(p, before);
 	if (after > 0)
 		munmap(p + before + bytes, after);
+	/* cppcheck-suppress deallocret ; only the ends are unmapped */
 	return p + before;
 }
 

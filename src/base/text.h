@@ -19,7 +19,8 @@ struct text {
 };
 
 void text_add(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void text_vadd(struct text *t, const char *format, va_list args);
+void text_vadd(struct text *t, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
 /** The string so far, "" when empty; valid until the next change. */
 const char *text_str(const struct text *t);
 void text_free(struct text *t);

@@ -132,7 +132,8 @@ static const struct algorithm_known known[] = {
 	{ TRANSFORM_PRF, 9, "HMAC_STREEBOG_512", NULL, NULL },
 
 	{ TRANSFORM_INTEG, 1, "HMAC_MD5_96", "md5 hmac_md5 hmac_md5_96", WEAK_HASH },
-	{ TRANSFORM_INTEG, 2, "HMAC_SHA1_96", "sha1 sha hmac_sha1 hmac_sha1_96 sha1_96", WEAK_HASH },
+	{ TRANSFORM_INTEG, 2, "HMAC_SHA1_96", "sha1 sha hmac_sha1 hmac_sha1_96 sha1_96",
+	  WEAK_HASH },
 	{ TRANSFORM_INTEG, 3, "DES_MAC", NULL, NULL },
 	{ TRANSFORM_INTEG, 4, "KPDK_MD5", NULL, NULL },
 	{ TRANSFORM_INTEG, 5, "AES_XCBC_96", "aes_xcbc aes_xcbc_96 aes128_xcbc", ODD_CIPHER },

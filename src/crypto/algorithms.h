@@ -22,7 +22,12 @@ enum transform_type {
 	TRANSFORM_SN = 5, /* "Sequence Numbers", once ESN */
 };
 
-enum encr_id { ENCR_NULL = 11, ENCR_AES_CBC = 12, ENCR_AES_GCM_16 = 20, ENCR_CHACHA20_POLY1305 = 28 };
+enum encr_id {
+	ENCR_NULL = 11,
+	ENCR_AES_CBC = 12,
+	ENCR_AES_GCM_16 = 20,
+	ENCR_CHACHA20_POLY1305 = 28,
+};
 enum prf_id { PRF_HMAC_SHA2_256 = 5, PRF_HMAC_SHA2_384 = 6, PRF_HMAC_SHA2_512 = 7 };
 enum integ_id {
 	INTEG_NONE = 0,
@@ -61,7 +66,7 @@ struct algorithm {
 	uint8_t icv_bytes;     /* AEAD, INTEG */
 	uint8_t key_bytes;     /* INTEG: key; PRF: preferred key and output size */
 	uint16_t public_bytes; /* KE: size of the public value on the wire */
-	const char *openssl[3]; /* ENCR: cipher for each of key_bits; PRF, INTEG: digest; KE: group */
+	const char *openssl[3]; /* ENCR: cipher for each of key_bits; else digest, or group */
 	const char *xfrm;      /* name in the kernel, NULL when it has none */
 	const char *wireshark; /* name in Wireshark's table of ESP SAs; NULL: it has none */
 	const char *wireshark_ike[3]; /* in its table of IKEv2 keys, for each of key_bits */

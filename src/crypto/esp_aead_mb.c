@@ -47,7 +47,8 @@ static char manager_name[32];
 static void start(void)
 {
 	/* As in IMB_ARCH; the first two have no AES instructions, and OpenSSL is no slower. */
-	static const char *const names[IMB_ARCH_NUM] = { NULL, NULL, "SSE", "AVX", "AVX2", "AVX512" };
+	static const char *const names[IMB_ARCH_NUM] = { NULL,	NULL,	"SSE",
+							 "AVX", "AVX2", "AVX512" };
 	IMB_ARCH arch = IMB_ARCH_NONE;
 	IMB_MGR *m;
 
@@ -59,7 +60,8 @@ static void start(void)
 		return;
 	init_mb_mgr_auto(m, &arch);
 	if (arch >= IMB_ARCH_NUM || !names[arch] ||
-	    ((m->features & IMB_FEATURE_SELF_TEST) && !(m->features & IMB_FEATURE_SELF_TEST_PASS))) {
+	    ((m->features & IMB_FEATURE_SELF_TEST) &&
+	     !(m->features & IMB_FEATURE_SELF_TEST_PASS))) {
 		free_mb_mgr(m);
 		return;
 	}
@@ -130,18 +132,18 @@ static void run(struct mb_cipher *c, const struct esp_packet_job *job, bool inbo
 {
 	memcpy(c->nonce + SALT_BYTES, job->iv, IV_BYTES);
 	if (c->gcm) {
-		c->gcm(&c->key.gcm, &c->state.gcm, job->text, job->text, job->len, c->nonce, job->aad,
-		       job->aad_len, icv, ICV_BYTES);
+		c->gcm(&c->key.gcm, &c->state.gcm, job->text, job->text, job->len, c->nonce,
+		       job->aad, job->aad_len, icv, ICV_BYTES);
 		return;
 	}
 	IMB_CHACHA20_POLY1305_INIT(manager, c->key.chacha, &c->state.chacha, c->nonce, job->aad,
 				   job->aad_len);
 	if (inbound)
-		IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, c->key.chacha, &c->state.chacha, job->text,
-						 job->text, job->len);
+		IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, c->key.chacha, &c->state.chacha,
+						 job->text, job->text, job->len);
 	else
-		IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, c->key.chacha, &c->state.chacha, job->text,
-						 job->text, job->len);
+		IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, c->key.chacha, &c->state.chacha,
+						 job->text, job->text, job->len);
 	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &c->state.chacha, icv, ICV_BYTES);
 }
 
@@ -164,7 +166,7 @@ static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size
 	uint8_t icv[ICV_BYTES];
 
 	for (size_t i = 0; i < count; i++) {
-		/* Surely another value: should the library refuse to compute, that must not pass. */
+		/* Another value for sure: should the library refuse, that must not pass. */
 		for (size_t k = 0; k < ICV_BYTES; k++)
 			icv[k] = (uint8_t)~jobs[i].icv[k];
 		if (jobs[i].len <= TEXT_MAX)

@@ -163,7 +163,7 @@ static bool ecp_generate(struct ke *ke, random_fn *random, void *context)
 	return ok;
 }
 
-/* RFC 6989 §2.3: coordinates below p, and the point on the curve; these curves have no cofactor. */
+/* RFC 6989 §2.3: coordinates below p, and the point on the curve; the cofactor is one. */
 static bool ecp_read_peer(const EC_GROUP *group, struct bytes peer, EC_POINT *point)
 {
 	uint8_t octets[1 + KE_PRIVATE_MAX * 2] = { POINT_CONVERSION_UNCOMPRESSED };

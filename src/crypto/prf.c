@@ -85,7 +85,8 @@ bool prf_plus(const struct algorithm *prf, struct bytes key, struct bytes seed, 
 	return ok;
 }
 
-static bool hash(const char *name, const struct bytes *parts, size_t count, uint8_t *out, size_t size)
+static bool hash(const char *name, const struct bytes *parts, size_t count, uint8_t *out,
+		 size_t size)
 {
 	const EVP_MD *md = fetch_digest(name);
 	EVP_MD_CTX *ctx = md ? EVP_MD_CTX_new() : NULL;

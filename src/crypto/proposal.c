@@ -31,7 +31,7 @@ bool proposal_add(struct proposal *p, enum transform_type type, uint16_t id, uin
 
 uint16_t transform_key_bits(const struct algorithm *a, uint16_t bits)
 {
-	/* A cipher with one key size has no Key Length attribute (RFC 7296 §3.3.5, RFC 7634 §4). */
+	/* A cipher with one key size has no Key Length attribute (RFC 7296 §3.3.5, RFC 7634). */
 	return a->key_bits[1] != 0 ? bits : 0;
 }
 

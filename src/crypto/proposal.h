@@ -28,7 +28,7 @@ struct proposal {
 	uint8_t spi_size;
 	uint8_t spi[8];
 	uint8_t count;
-	struct transform transforms[PROPOSAL_TRANSFORMS_MAX]; /* in order of preference within a type */
+	struct transform transforms[PROPOSAL_TRANSFORMS_MAX]; /* within a type, by preference */
 };
 
 struct proposal_list {
@@ -58,7 +58,7 @@ bool proposal_parse(enum ike_protocol protocol, const char *text, struct proposa
 /** The default lists, in the order of Libreswan 5.x. */
 void proposal_default(enum ike_protocol protocol, struct proposal_list *out);
 
-/** Add a transform in order of its type; true also when it is there, false when there is no room. */
+/** Add a transform in order of its type; true also when it was there, false when it is full. */
 bool proposal_add(struct proposal *p, enum transform_type type, uint16_t id, uint16_t key_bits);
 /** Add the default PRFs, KEs; integrity algorithms that go with the PRFs, or the default ones. */
 void proposal_add_default_prf(struct proposal *p);

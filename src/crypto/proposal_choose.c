@@ -138,7 +138,8 @@ static bool choose_pair(const struct proposal *ours, const struct proposal *thei
 				     .spi_size = theirs->spi_size };
 	for (size_t i = 0; i < sizeof(chosen->spi); i++)
 		chosen->spi[i] = theirs->spi[i];
-	for (uint8_t type = TRANSFORM_ENCR; type <= TRANSFORM_SN; type++) {
+	for (unsigned n = TRANSFORM_ENCR; n <= TRANSFORM_SN; n++) {
+		uint8_t type = (uint8_t)n;
 		struct transform t;
 
 		if (!type_concerns(protocol, type))

@@ -139,8 +139,9 @@ static bool fail_odd_size(struct parser *ps, const struct algorithm *a, unsigned
 
 	for (size_t i = 0; i < 3 && a->key_bits[i] != 0; i++)
 		text_add(&sizes, "%s%u", i > 0 ? ", " : "", a->key_bits[i]);
-	result = fail(ps, "%s %s algorithm '%s' has no key of %u bits, but of %s", protocol_name(ps),
-		      type_name(a->type), a->name, bits, sizes.len > 0 ? text_str(&sizes) : "none");
+	result = fail(ps, "%s %s algorithm '%s' has no key of %u bits, but of %s",
+		      protocol_name(ps), type_name(a->type), a->name, bits,
+		      sizes.len > 0 ? text_str(&sizes) : "none");
 	text_free(&sizes);
 	return result;
 }
@@ -293,7 +294,8 @@ static bool check_integ(struct parser *ps)
 					"integrity algorithm", protocol_name(ps), encr->a[i]->name);
 		if (!encr->a[i]->aead && none)
 			return fail(ps, "non-AEAD %s encryption algorithm %s cannot have 'NONE' as "
-					"the integrity algorithm", protocol_name(ps), encr->a[i]->name);
+					"the integrity algorithm", protocol_name(ps),
+				    encr->a[i]->name);
 	}
 	return true;
 }
@@ -306,7 +308,8 @@ static void add_encr(struct proposal *p, const struct algs *encr, bool aead)
 		if (a->aead != aead)
 			continue;
 		if (encr->bits[i] != 0 || a->key_bits[0] == 0) {
-			proposal_add(p, TRANSFORM_ENCR, a->id, transform_key_bits(a, encr->bits[i]));
+			proposal_add(p, TRANSFORM_ENCR, a->id,
+				     transform_key_bits(a, encr->bits[i]));
 			continue;
 		}
 		/* No size was written: the largest, then 128 bits; 192 only when asked for. */
@@ -412,7 +415,7 @@ bool proposal_parse(enum ike_protocol protocol, const char *text, struct proposa
 	bool ok;
 
 	*out = (struct proposal_list){ 0 };
-	/* Spaces mean nothing anywhere; a `!` at the end was "strict" in old files, as all are now. */
+	/* Spaces mean nothing anywhere; a `!` at the end was "strict" once, as all are now. */
 	for (const char *s = text; *s != '\0'; s++) {
 		if (!isspace((unsigned char)*s) && !(*s == '!' && s[1] == '\0'))
 			text_add(&compact, "%c", *s);

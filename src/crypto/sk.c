@@ -12,7 +12,8 @@
 #include "crypto/fetch.h"
 
 enum { ICV_MAX = 64 };
-enum direction { DIRECTION_NONE = -1, DIRECTION_OPEN = 0, DIRECTION_SEAL = 1 }; /* as OpenSSL's enc */
+/* The numbers are OpenSSL's. */
+enum direction { DIRECTION_NONE = -1, DIRECTION_OPEN = 0, DIRECTION_SEAL = 1 };
 
 struct sk {
 	const struct algorithm *encr;
@@ -35,7 +36,8 @@ size_t sk_integ_key_bytes(const struct cipher_suite *suite)
 }
 
 /* The suite can protect IKE, and the keys have its sizes. */
-static bool suite_fits(const struct cipher_suite *suite, struct bytes encr_key, struct bytes integ_key)
+static bool suite_fits(const struct cipher_suite *suite, struct bytes encr_key,
+		       struct bytes integ_key)
 {
 	const struct algorithm *encr = suite->encr;
 
@@ -174,7 +176,8 @@ bool sk_seal(struct sk *sk, struct bytes aad, uint8_t *iv, uint8_t *text, size_t
 	ok = turn(sk, DIRECTION_SEAL) && set_iv(sk, iv);
 	if (sk->encr->aead)
 		ok = ok && add_aad(sk, aad) && run(sk, text, len) &&
-		     EVP_CIPHER_CTX_ctrl(sk->cipher, EVP_CTRL_AEAD_GET_TAG, (int)icv_bytes, icv) == 1;
+		     EVP_CIPHER_CTX_ctrl(sk->cipher, EVP_CTRL_AEAD_GET_TAG, (int)icv_bytes,
+					 icv) == 1;
 	else
 		ok = ok && run(sk, text, len) && mac(sk, aad, iv, text, len, icv);
 	if (ok) {
@@ -196,7 +199,8 @@ static bool open_text(struct sk *sk, struct bytes aad, const uint8_t *iv, uint8_
 	if (sk->encr->aead) {
 		memcpy(icv, text + len, icv_bytes);
 		return turn(sk, DIRECTION_OPEN) && set_iv(sk, iv) &&
-		       EVP_CIPHER_CTX_ctrl(sk->cipher, EVP_CTRL_AEAD_SET_TAG, (int)icv_bytes, icv) == 1 &&
+		       EVP_CIPHER_CTX_ctrl(sk->cipher, EVP_CTRL_AEAD_SET_TAG, (int)icv_bytes,
+					   icv) == 1 &&
 		       add_aad(sk, aad) && run(sk, text, len);
 	}
 	return mac(sk, aad, iv, text, len, icv) && CRYPTO_memcmp(icv, text + len, icv_bytes) == 0 &&

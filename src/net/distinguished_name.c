@@ -156,8 +156,8 @@ static bool name_add(X509_NAME *name, const struct attribute *a, char *err, size
 				       (const unsigned char *)a->value, (int)a->value_len, -1,
 				       a->joined ? -1 : 0) != 1) {
 		ERR_clear_error();
-		return fail(err, err_len, "'%s' is not a value that '%s' in a DN can have", a->value,
-			    a->type);
+		return fail(err, err_len, "'%s' is not a value that '%s' in a DN can have",
+			    a->value, a->type);
 	}
 	return true;
 }

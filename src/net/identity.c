@@ -171,7 +171,10 @@ bool identity_from_wire(uint8_t type, struct bytes data, struct identity *out)
 		fits = fits && data.len > 0 && !memchr(data.ptr, '\0', data.len);
 		break;
 	case IDENTITY_DN: fits = fits && dn_valid(data); break;
-	case IDENTITY_NULL: data.len = 0, fits = true; break; /* RFC 7619 §2.2: its content is ignored */
+	case IDENTITY_NULL: /* RFC 7619 §2.2: its content is ignored */
+		data.len = 0;
+		fits = true;
+		break;
 	default: break;
 	}
 	if (!fits || !identity_set(out, type, data.ptr, data.len)) {

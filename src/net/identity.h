@@ -40,7 +40,7 @@ struct identity identity_from_address(const struct ip_address *a);
 bool identity_from_wire(uint8_t type, struct bytes data, struct identity *out);
 /** `pattern` is NONE, which matches everything, or the two are equal. */
 bool identity_matches(const struct identity *pattern, const struct identity *id);
-/** Same type and value; a DN by RFC 5280's rules of comparison; FQDN and EMAIL ignore case and a trailing dot. */
+/** Same type and value; a DN by RFC 5280's rules; FQDN, EMAIL ignore case and a trailing dot. */
 bool identity_equal(const struct identity *a, const struct identity *b);
 /** `192.0.2.1`, `@name`, `@[keyid]`, `%any`; anything unprintable is escaped. `buf` of `len`. */
 const char *identity_format(const struct identity *id, char *buf, size_t len);

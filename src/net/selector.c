@@ -216,12 +216,14 @@ const char *ip_protocol_format(uint8_t protocol, char *buf)
 		uint8_t number;
 		const char *name;
 	} names[] = {
-		{ IPPROTO_ICMP, "icmp" },   { IPPROTO_IGMP, "igmp" },	    { IPPROTO_IPIP, "ipip" },
-		{ IPPROTO_TCP, "tcp" },	    { IPPROTO_UDP, "udp" },	    { IPPROTO_IPV6, "ipv6" },
-		{ IPPROTO_GRE, "gre" },	    { IPPROTO_ESP, "esp" },	    { IPPROTO_AH, "ah" },
-		{ IPPROTO_ICMPV6, "icmp6" },{ 89, "ospf" },		    { 112, "vrrp" },
-		{ 115, "l2tp" },	    { IPPROTO_SCTP, "sctp" },	    { 135, "mh" },
-		{ IPPROTO_UDPLITE, "udplite" },
+		{ IPPROTO_ICMP, "icmp" }, { IPPROTO_IGMP, "igmp" },
+		{ IPPROTO_IPIP, "ipip" }, { IPPROTO_TCP, "tcp" },
+		{ IPPROTO_UDP, "udp" }, { IPPROTO_IPV6, "ipv6" },
+		{ IPPROTO_GRE, "gre" }, { IPPROTO_ESP, "esp" },
+		{ IPPROTO_AH, "ah" }, { IPPROTO_ICMPV6, "icmp6" },
+		{ 89, "ospf" }, { 112, "vrrp" },
+		{ 115, "l2tp" }, { IPPROTO_SCTP, "sctp" },
+		{ 135, "mh" }, { IPPROTO_UDPLITE, "udplite" },
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -269,7 +271,8 @@ const char *ts_format(const struct traffic_selector *ts, char *buf)
 	if (ip_prefix_from_range(&ts->lo, &ts->hi, &p))
 		text_add(&t, "%s", ip_prefix_format(&p, lo));
 	else
-		text_add(&t, "%s-%s", ip_address_format(&ts->lo, lo), ip_address_format(&ts->hi, hi));
+		text_add(&t, "%s-%s", ip_address_format(&ts->lo, lo),
+			 ip_address_format(&ts->hi, hi));
 	if (ts->protocol != 0 || !ports_any(ts))
 		text_add(&t, "/%s", ip_protocol_format(ts->protocol, protocol));
 	format_ports(ts, &t);
