@@ -214,7 +214,8 @@ const struct algorithm_known *algorithm_known_find(enum transform_type type, con
 	return NULL;
 }
 
-const char *transform_name(enum transform_type type, uint16_t id, char *buf)
+/* The name from the tables; NULL for a number that is in none. */
+static const char *name_of(enum transform_type type, uint16_t id)
 {
 	const struct algorithm *a = algorithm_find(type, id);
 
@@ -226,7 +227,18 @@ const char *transform_name(enum transform_type type, uint16_t id, char *buf)
 	}
 	if (type == TRANSFORM_SN && id <= SN_ESN)
 		return id == SN_ESN ? "ESN" : "NO_ESN";
-	snprintf(buf, 32, "unknown(%u)", id);
+	return NULL;
+}
+
+const char *transform_name(enum transform_type type, uint16_t id, char *buf)
+{
+	const char *name = name_of(type, id);
+
+	/* Always into `buf`, so that whoever keeps the buffer and not the result has the name too. */
+	if (name)
+		snprintf(buf, TRANSFORM_NAME_TEXT, "%s", name);
+	else
+		snprintf(buf, TRANSFORM_NAME_TEXT, "unknown(%u)", id);
 	return buf;
 }
 

@@ -90,7 +90,11 @@ const struct algorithm *algorithm_find_name(enum transform_type type, const char
 const struct algorithm_known *algorithm_known_find(enum transform_type type, const char *name);
 /** Row `i` of the table in its order, NULL past the end. */
 const struct algorithm *algorithm_at(size_t i);
-/** Name of any IANA transform, ours or not: "3DES"; "unknown(N)" in `buf` (32 bytes) otherwise. */
+enum { TRANSFORM_NAME_TEXT = 32 };
+/**
+ * Name of any IANA transform, ours or not: "3DES"; "unknown(N)" otherwise. Writes to `buf` of
+ * TRANSFORM_NAME_TEXT bytes and returns it.
+ */
 const char *transform_name(enum transform_type type, uint16_t id, char *buf);
 /** `bits` is a key size of `a`. */
 bool algorithm_key_bits_ok(const struct algorithm *a, uint16_t bits);

@@ -32,11 +32,14 @@ static void numbers(void **state)
 		{ TRANSFORM_SN, 0, "NO_ESN" },		    { TRANSFORM_SN, 1, "ESN" },
 		{ TRANSFORM_ENCR, 1023, "unknown(1023)" },  { 77, 5, "unknown(5)" },
 	};
-	char buf[32];
+	char buf[TRANSFORM_NAME_TEXT];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_string_equal(transform_name(rows[i].type, rows[i].id, buf), rows[i].name);
+	/* The buffer itself has the name, of whichever table it is. */
+	assert_ptr_equal(transform_name(TRANSFORM_KE, KE_ECP256, buf), buf);
+	assert_string_equal(buf, "DH19");
 }
 
 static void spellings(void **state)
