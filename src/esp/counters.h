@@ -34,6 +34,7 @@ static inline uint64_t counter_get(const counter_t *c)
 	X(OUT_TOO_BIG, "out_too_big")               /* larger than a packet can get */     \
 	X(OUT_FRAGMENT, "out_fragment")             /* transport mode takes whole packets */ \
 	X(OUT_HEADERS, "out_headers")               /* transport mode: options, extensions */ \
+	X(OUT_CIPHER, "out_cipher")                 /* the provider failed */              \
 	X(OUT_SOCKET, "out_socket")                 /* its UDP socket was closed */        \
 	X(OUT_PATH_MTU, "out_path_mtu")             /* larger than the path takes */       \
 	X(OUT_BUFFERS, "out_buffers")               /* the device did not keep up */       \

@@ -279,6 +279,8 @@ bool outbound_take(struct esp_worker *w, uint8_t *packet, size_t len)
 
 void outbound_flush(struct esp_worker *w)
 {
+	size_t sealed = 0;
+
 	for (size_t first = 0, end; first < w->out_count; first = end) {
 		struct sa_out *sa = w->out[first].sa;
 
@@ -286,8 +288,14 @@ void outbound_flush(struct esp_worker *w)
 			;
 		esp_cipher_seal(sa->c.cipher, &w->jobs[first], end - first);
 	}
-	if (w->out_count)
-		wire_send(w, w->out, w->out_count);
+	for (size_t i = 0; i < w->out_count; i++) {
+		if (w->jobs[i].ok)
+			w->out[sealed++] = w->out[i];
+		else
+			worker_drop(w, DROP_OUT_CIPHER);
+	}
+	if (sealed)
+		wire_send(w, w->out, sealed);
 	w->out_count = 0;
 }
 
