@@ -183,7 +183,7 @@ void conn_set_hold(struct conn_set *set, bool hold);
 /** Compare and act; returns when to be called again (host's clock), UINT64_MAX: not by time. */
 uint64_t conn_set_reconcile(struct conn_set *set);
 
-/** The engine's events, callbacks and questions. */
+/** The engine's events (of IKE_EVENT_REMOTE: those to be recorded), callbacks and questions. */
 void conn_set_event(struct conn_set *set, const struct ike_event *ev);
 size_t conn_set_candidates(struct conn_set *set, const struct ip_address *local,
 			   const struct ip_address *remote, struct ike_conn **out, size_t max);

@@ -144,10 +144,10 @@ void conn_set_event(struct conn_set *set, const struct ike_event *ev)
 	uint64_t wall = set->host->wall_s(set->host->context);
 	bool final = ev->type == IKE_EVENT_FAILED;
 
-	if (final || ev->type == IKE_EVENT_REFUSED) {
+	if (final || ev->type == IKE_EVENT_REFUSED || ev->type == IKE_EVENT_REMOTE) {
 		struct failure *f = failure_from_event(ev, c != NULL ? c->config : NULL, wall);
 
-		if (c != NULL) {
+		if (c != NULL && ev->type != IKE_EVENT_REMOTE) {
 			conn_fail(c, f, final);
 		} else if (f != NULL) {
 			failure_log_add(&set->failures, f);

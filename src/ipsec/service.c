@@ -148,11 +148,16 @@ static pid_t pluto_pid(const struct options *o)
 	return (pid_t)pid;
 }
 
-static int stop_daemon(const struct options *o, bool quiet)
+/* `keep`: policies stay in force, so that nothing leaves in clear until the next start. */
+static int stop_daemon(const struct options *o, bool quiet, bool keep)
 {
 	int rc = 0;
 	pid_t pid = pluto_pid(o);
-	json_t *result = client_request(o, client_command("shutdown", NULL), NULL, quiet, &rc);
+	json_t *request = client_command("shutdown", NULL);
+
+	if (request != NULL && keep)
+		json_object_set_new(request, "keep", json_true());
+	json_t *result = client_request(o, request, NULL, quiet, &rc);
 
 	if (result == NULL)
 		return rc;
@@ -169,12 +174,19 @@ static int stop_daemon(const struct options *o, bool quiet)
 
 int run_stop(const struct options *o, const struct command *c, int argc, char **argv)
 {
+	char path[PATH_MAX];
+
 	(void)argv;
 	if (argc != 0)
 		return command_usage(c);
 	if (service_by_systemd(o))
 		return systemctl(o, "stop");
-	int rc = stop_daemon(o, false);
+	/* what systemctl says to the same */
+	if (access(client_path(o, path, sizeof(path)), F_OK) != 0 && errno == ENOENT) {
+		puts("Pluto is not running");
+		return EXIT_OK;
+	}
+	int rc = stop_daemon(o, false, false);
 	if (rc == EXIT_OK)
 		puts("Pluto is shutting down");
 	return rc;
@@ -186,7 +198,7 @@ int run_restart(const struct options *o, const struct command *c, int argc, char
 		return command_usage(c);
 	if (service_by_systemd(o))
 		return systemctl(o, "restart");
-	int rc = stop_daemon(o, true);
+	int rc = stop_daemon(o, true, true);
 	if (rc != EXIT_OK && rc != EXIT_NO_DAEMON)
 		return rc;
 	return run_start(o, command_find("start"), argc, argv);

@@ -80,7 +80,7 @@ void daemon_close_backend(struct daemon *d)
 		event_free(d->backend_watch[i]);
 	d->backend_fd_count = 0;
 	if (d->backend != NULL)
-		backend_ops(d->backend)->close(d->backend, false);
+		backend_ops(d->backend)->close(d->backend, d->keep_policies);
 	d->backend = NULL;
 }
 

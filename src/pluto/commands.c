@@ -98,9 +98,8 @@ static void tell_diags(struct request *r, const struct diag_list *diags, const c
 
 		if (text == NULL)
 			continue;
-		enum log_level level = d->severity == DIAG_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING;
-		log_line(level, "%s", text);
-		request_line(r, level, NULL, 0, text);
+		log_info("%s", text); /* which has its severity in it */
+		request_line(r, d->severity == DIAG_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, NULL, 0, text);
 		free(text);
 	}
 }
@@ -246,8 +245,9 @@ static void run_down(struct request *r)
 		return;
 	}
 	for (struct conn *c = first(r); c != NULL; c = next(r, c)) {
-		/* who waits for `up` hears of it */
+		daemon_say(r->daemon, c, 0, LOG_LEVEL_INFO, "terminating SAs using this connection");
 		conn_down(c);
+		/* who waits for `up` hears of it */
 		waiter_tell(r->daemon, c, AWAIT_NOTHING, CONN_RC_FATAL, REASON_ADMIN, "taken down by command");
 	}
 	done(r);
@@ -365,7 +365,7 @@ static void run_listen(struct request *r)
 
 static void run_shutdown(struct request *r)
 {
-	daemon_quit(r->daemon);
+	daemon_quit(r->daemon, json_is_true(json_object_get(r->json, "keep")));
 	done(r);
 }
 

@@ -327,6 +327,12 @@ void control_flush(struct control *c)
 	if (c == NULL)
 		return;
 	evconnlistener_disable(c->listener);
-	LIST_FOREACH(k, &c->clients, entry)
-		evbuffer_write(bufferevent_get_output(k->bev), bufferevent_getfd(k->bev));
+	LIST_FOREACH(k, &c->clients, entry) {
+		struct evbuffer *out = bufferevent_get_output(k->bev);
+
+		/* the front of a bufferevent's output is its own, but the loop may not turn again */
+		evbuffer_unfreeze(out, 1);
+		evbuffer_write(out, bufferevent_getfd(k->bev));
+		evbuffer_freeze(out, 1);
+	}
 }

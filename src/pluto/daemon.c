@@ -47,8 +47,9 @@ static void log_diags(struct diag_list *diags)
 	STAILQ_FOREACH(i, &diags->head, entry) {
 		char *text = diag_format(i);
 
+		/* the text has its severity in it */
 		if (text != NULL)
-			log_line(i->severity == DIAG_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s", text);
+			log_info("%s", text);
 		free(text);
 	}
 	diag_list_free(diags);
@@ -269,8 +270,9 @@ static void on_signal(evutil_socket_t sig, short what, void *context)
 		log_info("the log was opened anew");
 		return;
 	}
-	log_info("%s: shutting down", sig == SIGINT ? "SIGINT" : "SIGTERM");
-	daemon_quit(d);
+	log_info("%s: shutting down", strsignal(sig));
+	/* the end of this daemon, but not of the protection: another is about to start */
+	daemon_quit(d, sig == SIGUSR2);
 }
 
 static void on_watchdog(evutil_socket_t fd, short what, void *context)
@@ -291,7 +293,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 
 static bool start_loop(struct daemon *d)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
 
 	signal(SIGPIPE, SIG_IGN);
 	d->base = event_base_new();
@@ -442,9 +444,10 @@ void daemon_run(struct daemon *d)
 		sleep_until(d, turn(d));
 }
 
-void daemon_quit(struct daemon *d)
+void daemon_quit(struct daemon *d, bool keep)
 {
 	d->stopping = true;
+	d->keep_policies = keep;
 }
 
 /* --- the end ------------------------------------------------------------------------------- */

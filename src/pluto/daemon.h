@@ -58,7 +58,7 @@ struct daemon {
 	struct conn_set *conns;
 
 	uint64_t started_us;
-	bool stopping;
+	bool stopping, keep_policies;
 	bool addresses_changed, reorient;
 };
 
@@ -71,8 +71,11 @@ bool daemon_start(struct daemon *d, const struct options *options);
 void daemon_run(struct daemon *d);
 /** Tell the peers, remove what we made, free everything. */
 void daemon_stop(struct daemon *d);
-/** Ask for the end of daemon_run(). */
-void daemon_quit(struct daemon *d);
+/**
+ * Ask for the end of daemon_run(). `keep`: policies stay in force, so that traffic that they cover
+ * is dropped until the next start adopts them (restart).
+ */
+void daemon_quit(struct daemon *d, bool keep);
 
 /** Read the secrets anew; the problems are logged and, by `say`, told to who asked. */
 void daemon_read_secrets(struct daemon *d);

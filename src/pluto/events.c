@@ -147,6 +147,22 @@ static void log_sides(const char *which, const char *value)
 		log_info("  %s: %s", which, value);
 }
 
+/* What a stranger sent: a few lines and records a second, whatever comes. */
+static void on_remote(struct daemon *d, const struct ike_event *ev)
+{
+	static struct rate_limit limit = { .burst = 8, .per_second = 1 };
+	const char *text = ev->text != NULL ? ev->text : ike_reason_text(ev->reason);
+
+	if (ev->ours == NULL && ev->theirs == NULL) {
+		log_remote("%s", text);
+		return;
+	}
+	log_remote("%s; ours: %s; theirs: %s", text, ev->ours != NULL ? ev->ours : "?",
+		   ev->theirs != NULL ? ev->theirs : "?");
+	if (rate_limit_take(&limit, clock_now_us()))
+		conn_set_event(d->conns, ev);
+}
+
 static void host_event(void *context, const struct ike_event *ev)
 {
 	struct daemon *d = context;
@@ -154,7 +170,7 @@ static void host_event(void *context, const struct ike_event *ev)
 	uint32_t sa = ev->child_id != 0 ? ev->child_id : ev->ike_id;
 
 	if (ev->type == IKE_EVENT_REMOTE) {
-		log_remote("%s", ev->text != NULL ? ev->text : ike_reason_text(ev->reason));
+		on_remote(d, ev);
 		return;
 	}
 	if (ev->text != NULL)
