@@ -49,6 +49,14 @@ static void engine_reap(struct ike_engine *e)
 	}
 }
 
+/** Frees a task without a thought for the SA that it makes: that is freed by itself. */
+static void task_drop(struct ike_engine *e, struct task *t)
+{
+	if (t)
+		t->new_id = 0;
+	task_free(e, t);
+}
+
 void ike_engine_free(struct ike_engine *e)
 {
 	struct ike_sa *sa, *next_sa;
@@ -74,10 +82,9 @@ void ike_engine_free(struct ike_engine *e)
 			struct task *t = TAILQ_FIRST(&sa->tasks);
 
 			task_unqueue(sa, t);
-			task_free(e, t);
+			task_drop(e, t);
 		}
-		if (sa->active)
-			task_free(e, sa->active);
+		task_drop(e, sa->active);
 		ike_sa_free(sa);
 	}
 	for (struct conn_entry *n = e->conns, *after; n; n = after) {
