@@ -47,7 +47,7 @@ static struct conn_config *append_conn(struct loader *l, const struct conn_confi
 	return &config->conns[config->count++];
 }
 
-/** Networks of one end as alternatives: those of subnets=, and before them subnet= if it is there. */
+/** Networks of one end as alternatives: subnet= if it is there, then those of subnets=. */
 struct alternatives {
 	struct traffic_selector *ts;
 	size_t count;

@@ -11,6 +11,14 @@
 #include "base/text.h"
 #include "config/load.h"
 
+/** A diagnostic is one line, whatever the file that it speaks of has in it. */
+static void one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
 static const struct diag *keep_problem(struct loader *l, enum diag_severity severity,
 				       struct diag_at at, const char *remedy, const char *what)
 {
@@ -42,6 +50,7 @@ const struct diag *problem_at(struct loader *l, enum diag_severity severity, str
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
+	one_line(what);
 	add_problem(l, severity, at, remedy, what);
 	// Only what sets a connection aside is looked at again.
 	return severity == DIAG_ERROR ? keep_problem(l, severity, at, remedy, what) : NULL;
@@ -56,6 +65,7 @@ const struct diag *problem_quiet(struct loader *l, struct diag_at at, const char
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
+	one_line(what);
 	return keep_problem(l, DIAG_ERROR, at, remedy, what);
 }
 
@@ -74,6 +84,7 @@ const struct diag *problem_item(struct loader *l, struct item *item, const struc
 	snprintf(what, sizeof(what), "%s=%s%s%s", item->spelled,
 		 value_printable(item->value, shown, sizeof(shown)), e->what[0] == ':' ? "" : " ",
 		 e->what);
+	one_line(what);
 	if (e->remedy[0]) {
 		text_add(&remedy, "%s", e->remedy);
 	} else {
@@ -99,6 +110,7 @@ void warn_item(struct loader *l, struct item *item, const char *remedy, const ch
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
+	one_line(what);
 	add_problem(l, DIAG_WARNING, item_at(l, item), remedy, what);
 }
 
@@ -138,7 +150,7 @@ void uses_report(struct loader *l)
 		if (!use->count)
 			continue;
 		if (k->status == KEYWORD_NO_EFFECT)
-			remedy = k->hint; // it may stay: the day that it is built it means something
+			remedy = k->hint; // it may stay, for the day that it is built
 		else if (k->status == KEYWORD_ACTIVE)
 			remedy = "write retransmit-timeout= for how long a dead peer is waited for";
 		if (use->count > 1)

@@ -61,7 +61,7 @@ struct conn_config {
 	struct end_config left, right;
 	enum auto_mode auto_mode;
 	enum conn_type type;
-	const struct proposal_list *ike, *esp; /* shared between equal connections, owned by struct config */
+	const struct proposal_list *ike, *esp; /* shared by equal ones, owned by struct config */
 	const char *ike_text, *esp_text; /* as written; NULL with the defaults */
 	bool ike_default, esp_default;
 	bool pfs, pfs_written;

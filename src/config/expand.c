@@ -95,7 +95,7 @@ static void put_first(struct walk *w, struct item *item)
 		return;
 	}
 	same_section = first->section == item->section;
-	// Between sections an equal value is how common parts look; only a conflict is worth a word.
+	// Between sections an equal value is how common parts look: only a conflict is told.
 	if (same_section || !value_same(item->keyword, first->value, item->value))
 		warn_item(w->l, item, same_section ? "remove one of them" : NULL,
 			  "%s= is ignored: the first counts, at %s:%u", item->spelled, first->file,

@@ -94,7 +94,7 @@ struct keyword {
 const struct keyword *keyword_at(size_t i);
 /** How many rows there are. */
 size_t keyword_count(void);
-/** What its values look like: `yes or no`, `one of ignore, add, ...`, `a time`; appended to `out`. */
+/** What its values look like (`yes or no`, `a time: ...`), appended to `out`. */
 void keyword_describe(const struct keyword *k, struct text *out);
 /** `status` in words for help: `no effect yet`, `obsolete`, ...; "" when active. */
 const char *keyword_status_name(enum keyword_status status);

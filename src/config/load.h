@@ -28,7 +28,7 @@ struct item {
 	struct item *next;
 	const struct keyword *keyword;
 	enum keyword_side side;
-	bool reported;       /* its error was told: once is enough, however many connections have it */
+	bool reported;       /* its error was told: once, however many connections have it */
 	bool warned;         /* the same for a warning */
 	bool counted;        /* the same for what uses_report() tells */
 	unsigned line;

@@ -279,7 +279,8 @@ static void unknown_keyword(struct scan *s, enum keyword_match match, const char
 	value_printable(spelled, shown, sizeof(shown));
 	if (match == KEYWORD_NEEDS_SIDE) {
 		snprintf(remedy, sizeof(remedy), "write left%s= or right%s=", k->name, k->name);
-		scan_error(s, remedy, "keyword \"%s\" requires \"left\" or \"right\" prefix", shown);
+		scan_error(s, remedy, "keyword \"%s\" requires \"left\" or \"right\" prefix",
+			   shown);
 		return;
 	}
 	if (match == KEYWORD_HAS_NO_SIDE) {

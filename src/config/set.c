@@ -132,11 +132,10 @@ static bool set_address(struct loader *l, const struct keyword *k, struct item *
 
 static bool set_debug(struct loader *l, struct item *item, const char *text, bool *out)
 {
-	static const char kinds[] = "all none base tmi crypt crypto crypt-low private updown routing "
-				    "cpu-usage refcnt raw control controlmore lifecycle kernel dns "
-				    "dpd dpdinfo oppo oppoinfo whackwatch private x509 nattraversal "
-				    "natt parsing emitting crypt-low tmi-more klips netkey xfrm proposal-parser "
-				    "impair-none unbound";
+	static const char kinds[] =
+		"all none base tmi crypt crypt-low crypto private updown routing cpu-usage refcnt "
+		"raw control controlmore lifecycle kernel netkey xfrm klips dns dpd dpdinfo oppo "
+		"oppoinfo whackwatch x509 natt nattraversal parsing emitting proposal-parser unbound";
 	char word[40];
 	bool too_long;
 
@@ -215,7 +214,8 @@ static bool takes_empty(enum keyword_type type)
 static bool add_extra(struct loader *l, const struct config_extra **list, const struct item *item)
 {
 	struct config_extra *x = arena_alloc(l->keep, sizeof(*x));
-	const char *side = item->side == SIDE_LEFT ? "left" : item->side == SIDE_RIGHT ? "right" : "";
+	static const char *const sides[] = { "", "left", "right" };
+	const char *side = sides[item->side];
 	size_t len = strlen(side) + strlen(item->keyword->name) + 1;
 	char *name = arena_alloc(l->keep, len);
 
@@ -297,7 +297,8 @@ bool set_setup(struct loader *l, struct item *item, struct value_error *e)
 		break;
 	}
 	// These stacks are gone; what the daemon finds by itself is the best answer to them.
-	if (field == &setup->protostack && word_in("klips mast bsd pfkey bsdkame none", item->value)) {
+	if (field == &setup->protostack &&
+	    word_in("klips mast bsd pfkey bsdkame none", item->value)) {
 		warn_item(l, item, "write protostack=auto", "protostack=%s is gone: auto is used",
 			  item->value);
 		setup->protostack = PROTOSTACK_AUTO;

@@ -21,7 +21,8 @@ static void look_up(const struct secrets *s, const char *local, const char *remo
 	if (!identity_parse(local, &a, err, sizeof(err)) ||
 	    !identity_parse(remote, &b, err, sizeof(err)))
 		abort();
-	if (secrets_psk(s, &a, &b, &found, &why) != (found.len > 0) || (found.len > 0) == (why.len > 0))
+	if (secrets_psk(s, &a, &b, &found, &why) != (found.len > 0) ||
+	    (found.len > 0) == (why.len > 0))
 		abort();
 	text_free(&why);
 }

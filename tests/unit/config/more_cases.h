@@ -1012,6 +1012,18 @@
 	, 1,
 },
 {
+	"control bytes in a value",
+	"conn t\n"
+	"\tleft=192.168.20.10\n"
+	"\tright=192.168.20.20\n"
+	"\tauthby=secret\n"
+	"\tleftsubnet=a\rb\n"
+	"\tleftid=@x\001y\n"
+	,
+	"t.conf:5: conn t: leftsubnet=a?b has an address that is none: a?b; write a list of networks, as in 192.0.2.0/24 or 192.0.2.0/24/tcp/80\n"
+	, 0,
+},
+{
 	"nothing",
 	""
 	,
