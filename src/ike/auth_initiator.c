@@ -108,19 +108,19 @@ static void take_child(struct ike_engine *e, struct ike_sa *sa, struct child *c,
 				 ts_list_format(&c->sa.remote_ts, b, sizeof(b)));
 		else
 			proposal_list_format(&e->list, why.ours, sizeof(why.ours));
-		child_tell_refused(e, sa, c, &why, "IKE_AUTH response rejected Child SA with %s",
+		child_tell_refused(e, IKE_EVENT_FAILED, sa, c, &why, "IKE_AUTH response rejected Child SA with %s",
 				   error ? notify_name(error->type, name) : "no SA and no error");
 		child_close(e, c, why.reason, false);
 		return;
 	}
 	if (!child_accept(c, m, &e->list, &why)) {
-		child_tell_refused(e, sa, c, &why, "IKE_AUTH response for the Child SA is not acceptable: %s", why.text);
+		child_tell_refused(e, IKE_EVENT_FAILED, sa, c, &why, "IKE_AUTH response for the Child SA is not acceptable: %s", why.text);
 		child_discard(e, sa, c);
 		return;
 	}
 	if (!child_derive(sa, c, &x) || !child_install(e, sa, c, true, err)) {
 		why.reason = REASON_BACKEND;
-		child_tell_refused(e, sa, c, &why, "Child SA could not be installed: %s", err);
+		child_tell_refused(e, IKE_EVENT_FAILED, sa, c, &why, "Child SA could not be installed: %s", err);
 		child_discard(e, sa, c);
 		return;
 	}

@@ -37,7 +37,7 @@ static void failed(struct ike_engine *e, struct ike_sa *sa, enum ike_reason reas
 	about.ours = identity_text(local, ours, sizeof(ours));
 	about.theirs = identity_text(remote, theirs, sizeof(theirs));
 	e->counters.auth_failed++;
-	event_emit(e, IKE_EVENT_FAILED, LOG_LEVEL_ERROR, reason, about,
+	event_emit(e, child_failure_of_peer(e, conn), LOG_LEVEL_ERROR, reason, about,
 		   "authentication of the peer at %s failed: %s; we are %s, the peer is %s",
 		   endpoint_text(&e->from, peer), what, about.ours, about.theirs);
 	response_notify(e, sa, N_AUTHENTICATION_FAILED, BYTES(NULL, 0));
@@ -139,7 +139,7 @@ static void answer(struct ike_engine *e, struct ike_sa *sa, const struct message
 	if (c)
 		child_report(e, sa, c, NULL);
 	else
-		child_tell_refused(e, sa, NULL, &why, "Child SA of the IKE_AUTH request is refused: %s", why.text);
+		child_tell_refused(e, child_failure_of_peer(e, why.conn), sa, NULL, &why, "Child SA of the IKE_AUTH request is refused: %s", why.text);
 }
 
 void auth_request(struct ike_engine *e, struct ike_sa *sa, const struct message *m)

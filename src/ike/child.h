@@ -11,6 +11,7 @@
 
 #include <sys/queue.h>
 
+#include "ike/engine.h"
 #include "ike/ike_sa.h"
 
 #define CHILD_STATES(X)                                                                        \
@@ -131,9 +132,14 @@ bool child_choose(struct ike_sa *ike, struct child *c, const struct message *m, 
 /** Initiator: check the answer's SA, TSi, TSr and mode, and take them into `c`. */
 bool child_accept(struct child *c, const struct message *m, const struct proposal_list *offer,
 		  struct child_refusal *why);
-/** IKE_EVENT_FAILED, with both sides' lists, and counters. */
-void child_tell_refused(struct ike_engine *e, struct ike_sa *ike, const struct child *c,
-			const struct child_refusal *why, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/** The event of a refusal, with both sides' lists, and counters. IKE_EVENT_FAILED: our attempt is over. */
+void child_tell_refused(struct ike_engine *e, enum ike_event_type type, struct ike_sa *ike, const struct child *c,
+			const struct child_refusal *why, const char *format, ...) __attribute__((format(printf, 6, 7)));
+/**
+ * How to tell that the peer's attempt has failed: as the connection's failure, unless it is up or
+ * has an attempt of its own, which what a peer does must not seem to end.
+ */
+enum ike_event_type child_failure_of_peer(struct ike_engine *e, const struct ike_conn *conn);
 /** Derive keys into `c` and remember the lower nonce. */
 bool child_derive(struct ike_sa *ike, struct child *c, const struct child_exchange *x);
 /** `initiator established Child SA using #1; ...` as event and its kind. */

@@ -174,6 +174,13 @@ static uint32_t peer_spi(const struct proposal_list *list, uint8_t number)
 	return 0;
 }
 
+/** RFC 7296 §1.3.1: a peer that cannot strip padding gets none. */
+static void take_tfc(struct child *c, const struct message *m)
+{
+	if (message_notify(m, N_ESP_TFC_PADDING_NOT_SUPPORTED))
+		c->sa.tfc_pad = 0;
+}
+
 bool child_choose(struct ike_sa *ike, struct child *c, const struct message *m, bool create_child_sa,
 		  struct proposal *chosen, struct child_refusal *why)
 {
@@ -204,6 +211,7 @@ bool child_choose(struct ike_sa *ike, struct child *c, const struct message *m, 
 		return refuse(why, N_NO_PROPOSAL_CHOSEN, REASON_NO_PROPOSAL_CHOSEN,
 			      "the peer asks for tunnel mode, the connection is type=transport");
 	c->sa.mode = conn->mode;
+	take_tfc(c, m);
 	if (c->sa.suite.ke && (!message_has(m, PAYLOAD_KE) || m->ke_method != c->sa.suite.ke->id)) {
 		why->ke = c->sa.suite.ke->id;
 		return refuse(why, N_INVALID_KE_PAYLOAD, REASON_INVALID_KE_PAYLOAD, "the peer must use %s",
@@ -259,6 +267,7 @@ bool child_accept(struct child *c, const struct message *m, const struct proposa
 	if (c->conn->mode == MODE_TUNNEL && transport)
 		return refuse(why, N_INVALID_SYNTAX, REASON_INVALID_SYNTAX,
 			      "the peer answers transport mode, which we did not ask for");
+	take_tfc(c, m);
 	return accept_ts(c, m, why);
 }
 
@@ -269,7 +278,12 @@ bool child_derive(struct ike_sa *ike, struct child *c, const struct child_exchan
 	return child_keys_derive(ike->suite.prf, &ike->keys.d, x->shared, x->ni, x->nr, x->initiator, &c->sa);
 }
 
-void child_tell_refused(struct ike_engine *e, struct ike_sa *ike, const struct child *c,
+enum ike_event_type child_failure_of_peer(struct ike_engine *e, const struct ike_conn *conn)
+{
+	return child_newest(e, conn) || conn_is_pending(e, conn) ? IKE_EVENT_REMOTE : IKE_EVENT_FAILED;
+}
+
+void child_tell_refused(struct ike_engine *e, enum ike_event_type type, struct ike_sa *ike, const struct child *c,
 			const struct child_refusal *why, const char *format, ...)
 {
 	char text[TEXT_MAX];
@@ -287,5 +301,5 @@ void child_tell_refused(struct ike_engine *e, struct ike_sa *ike, const struct c
 		e->counters.no_proposal++;
 	else if (why->reason == REASON_TS_UNACCEPTABLE)
 		e->counters.ts_unacceptable++;
-	event_emit(e, IKE_EVENT_FAILED, LOG_LEVEL_ERROR, why->reason, about, "%s", text);
+	event_emit(e, type, type == IKE_EVENT_FAILED ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, why->reason, about, "%s", text);
 }

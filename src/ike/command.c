@@ -4,8 +4,7 @@
 
 #include "ike/internal.h"
 
-/** A connection's attempt or waiting task exists. */
-static bool is_pending(struct ike_engine *e, const struct ike_conn *conn)
+bool conn_is_pending(struct ike_engine *e, const struct ike_conn *conn)
 {
 	struct conn_entry *entry = conn_entry_find(e, conn);
 	struct ike_sa *sa;
@@ -103,7 +102,7 @@ static enum ike_up bring_up(struct ike_engine *e, struct ike_conn *conn)
 
 	if (child_newest(e, conn))
 		return IKE_UP_ALREADY;
-	if (is_pending(e, conn))
+	if (conn_is_pending(e, conn))
 		return IKE_UP_PENDING;
 	sa = find_shared(e, conn, &local);
 	if (sa) {
@@ -149,19 +148,19 @@ static void cancel_tasks(struct ike_engine *e, struct ike_sa *sa, const struct i
 		sa->active->abandoned = true;
 }
 
-/** Another connection has a Child SA on `sa`, or waits for one. */
-static bool used_by_other(const struct ike_sa *sa, const struct ike_conn *conn)
+/** Another connection that has a Child SA on `sa`, or waits for one; NULL: none. */
+static struct ike_conn *used_by_other(const struct ike_sa *sa, const struct ike_conn *conn)
 {
 	const struct child *c;
 	const struct task *t;
 
 	TAILQ_FOREACH(c, &sa->children, of_ike)
 		if (c->conn != conn && child_is_known(c))
-			return true;
+			return c->conn;
 	TAILQ_FOREACH(t, &sa->tasks, entry)
 		if (t->conn && t->conn != conn)
-			return true;
-	return sa->active && sa->active->conn && sa->active->conn != conn;
+			return t->conn;
+	return sa->active && sa->active->conn != conn ? sa->active->conn : NULL;
 }
 
 /** An attempt that is not authenticated yet; others that waited for it start their own. */
@@ -194,6 +193,7 @@ static void end_attempt(struct ike_engine *e, struct ike_sa *sa)
 static void down_ike(struct ike_engine *e, struct ike_sa *sa, const struct ike_conn *conn, enum ike_reason reason)
 {
 	struct child *c, *next;
+	struct ike_conn *other;
 
 	cancel_tasks(e, sa, conn);
 	if (sa->state == IKE_STATE_INIT_I || sa->state == IKE_STATE_AUTH_I) {
@@ -203,7 +203,8 @@ static void down_ike(struct ike_engine *e, struct ike_sa *sa, const struct ike_c
 	}
 	if (!ike_sa_is_up(sa))
 		return;
-	if (!used_by_other(sa, conn)) {
+	other = used_by_other(sa, conn);
+	if (!other) {
 		event_progress(e, ((struct event_about){ .conn = conn }), "initiating delete of connection's IKE SA #%u", sa->id);
 		ike_sa_delete(e, sa, reason);
 		return;
@@ -211,22 +212,19 @@ static void down_ike(struct ike_engine *e, struct ike_sa *sa, const struct ike_c
 	TAILQ_FOREACH_SAFE(c, &sa->children, of_ike, next)
 		if (c->conn == conn)
 			child_delete(e, sa, c, reason, true);
+	if (sa->conn == conn)
+		ike_sa_set_conn(e, sa, other); /* who is left has the say over it */
 }
 
-void ike_engine_down(struct ike_engine *e, struct ike_conn *conn, enum ike_reason reason)
+/** Tasks may wait on any SA of the peer's: look at all. */
+static void down_everywhere(struct ike_engine *e, const struct ike_conn *conn, enum ike_reason reason)
 {
-	struct event_about about = { .conn = conn };
 	struct ike_sa *sa, *next;
-	struct conn_entry *entry;
-	struct child *c;
-	bool attempt;
 
-	engine_enter(e);
-	ike_conn_ref(conn);
-	attempt = is_pending(e, conn);
-	/* those that were made for it, then those that it shares: found by its children and tasks */
+	/* what ends meanwhile is freed later, so `next` stays readable */
 	HASH_ITER(hh_id, e->by_id, sa, next) {
 		bool concerned = sa->conn == conn || (sa->active && sa->active->conn == conn);
+		struct child *c;
 		struct task *t;
 
 		TAILQ_FOREACH(c, &sa->children, of_ike)
@@ -236,8 +234,40 @@ void ike_engine_down(struct ike_engine *e, struct ike_conn *conn, enum ike_reaso
 		if (concerned)
 			down_ike(e, sa, conn, reason);
 	}
+}
+
+/** The SAs that its Child SAs are on, and those that were made for it. */
+static void down_own(struct ike_engine *e, const struct ike_conn *conn, enum ike_reason reason)
+{
+	struct conn_entry *entry = conn_entry_find(e, conn);
+	struct child *c, *next_child;
+	struct ike_sa *sa, *next;
+
+	TAILQ_FOREACH_SAFE(c, &entry->children, of_conn, next_child) {
+		sa = ike_sa_by_id(e, c->ike_id);
+		if (sa)
+			down_ike(e, sa, conn, reason);
+	}
 	entry = conn_entry_find(e, conn);
-	conn_entry_release(e, entry);
+	if (entry)
+		TAILQ_FOREACH_SAFE(sa, &entry->ikes, of_conn, next)
+			down_ike(e, sa, conn, reason);
+}
+
+void ike_engine_down(struct ike_engine *e, struct ike_conn *conn, enum ike_reason reason)
+{
+	struct event_about about = { .conn = conn };
+	struct conn_entry *entry;
+	bool attempt;
+
+	engine_enter(e);
+	ike_conn_ref(conn);
+	attempt = conn_is_pending(e, conn);
+	entry = conn_entry_find(e, conn);
+	if (entry && entry->tasks)
+		down_everywhere(e, conn, reason);
+	else if (entry)
+		down_own(e, conn, reason);
 	if (attempt)
 		event_emit(e, IKE_EVENT_FAILED, LOG_LEVEL_INFO, reason, about, "attempt ended: %s", ike_reason_text(reason));
 	ike_conn_unref(conn);

@@ -8,7 +8,6 @@
 #include "ike/internal.h"
 
 enum { TEMPORARY_MAX = 8 }; /* some four minutes of TEMPORARY_FAILURE, then the SA is out of step */
-#define REKEY_RETRY_US (30 * US_PER_S)
 
 /** Fills the task's negotiation; false without memory or key exchange method. */
 static bool prepare(struct ike_engine *e, struct task *t, const struct proposal_list *offer)
@@ -127,6 +126,13 @@ static void again(struct ike_engine *e, struct ike_sa *sa, struct task *t, uint6
 	task_requeue(e, sa, t, delay_us);
 }
 
+/** A rekey that was refused: until it succeeds or the old SA expires. */
+static void retry(struct ike_engine *e, struct ike_sa *sa, struct task *t)
+{
+	t->refusals += t->refusals < 64;
+	again(e, sa, t, task_backoff_us(e, t->refusals));
+}
+
 /** What has become of a refusal for good. */
 static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, const struct child *c,
 		    struct child_refusal *why, const char *name)
@@ -135,7 +141,7 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, con
 	struct event_about about = { .conn = why->conn, .ike = sa, .child = c, .peer = &sa->remote, .ours = why->ours };
 
 	if (t->type == TASK_CHILD_CREATE) {
-		child_tell_refused(e, sa, c, why, "CREATE_CHILD_SA request for the Child SA was rejected with %s", name);
+		child_tell_refused(e, IKE_EVENT_FAILED, sa, c, why, "CREATE_CHILD_SA request for the Child SA was rejected with %s", name);
 		task_free(e, t);
 		return;
 	}
@@ -144,7 +150,7 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, con
 		   old && old->state == CHILD_STATE_ESTABLISHED ? "; trying again" : "");
 	t->temporary = 0;
 	t->without_ke = false;
-	again(e, sa, t, REKEY_RETRY_US); /* until it succeeds or the old one expires */
+	retry(e, sa, t);
 }
 
 /** RFC 7296 §2.25: the peer does not have what we want to rekey. */
@@ -253,6 +259,18 @@ static bool collision_lost(struct ike_engine *e, struct ike_sa *sa, struct child
 	return false;
 }
 
+/** The peer has made what we cannot have: it is told to delete it. A rekey is tried again later. */
+static void not_made(struct ike_engine *e, struct ike_sa *sa, struct task *t, struct child *c, struct child_refusal *why)
+{
+	child_tell_refused(e, t->type == TASK_CHILD_CREATE ? IKE_EVENT_FAILED : IKE_EVENT_PROGRESS, sa, c, why,
+			   "response to the CREATE_CHILD_SA request cannot be used: %s", why->text);
+	child_discard(e, sa, c);
+	if (t->type == TASK_CHILD_CREATE)
+		task_free(e, t);
+	else
+		retry(e, sa, t);
+}
+
 static void install(struct ike_engine *e, struct ike_sa *sa, struct task *t, struct child *c, struct child_refusal *why)
 {
 	struct child *old = child_by_id(e, t->child_id), *theirs = child_by_id(e, t->collision_id);
@@ -268,11 +286,11 @@ static void install(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 		} else {
 			child_discard(e, sa, c);
 		}
+		task_free(e, t);
 		return;
 	}
 	if (!child_install(e, sa, c, true, why->text)) {
-		child_tell_refused(e, sa, c, why, "Child SA could not be installed: %s", why->text);
-		child_discard(e, sa, c);
+		not_made(e, sa, t, c, why);
 		return;
 	}
 	if (theirs)
@@ -284,6 +302,7 @@ static void install(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 	child_report(e, sa, c, old && child_is_up(old) ? old : NULL);
 	if (old)
 		child_delete(e, sa, old, REASON_REPLACED, false);
+	task_free(e, t);
 }
 
 static void child_response(struct ike_engine *e, struct ike_sa *sa, struct task *t, const struct message *m)
@@ -309,15 +328,13 @@ static void child_response(struct ike_engine *e, struct ike_sa *sa, struct task 
 	}
 	offer_of(sa, t, c, &e->list);
 	if (t->abandoned) {
-		if (child_accept(c, m, &e->list, &why) || c->sa.out.spi)
-			child_discard(e, sa, c);
-	} else if (!child_accept(c, m, &e->list, &why) || !take_keys(sa, t, c, m, &why)) {
-		child_tell_refused(e, sa, c, &why, "CREATE_CHILD_SA response is not acceptable: %s", why.text);
 		child_discard(e, sa, c);
+		task_free(e, t);
+	} else if (!child_accept(c, m, &e->list, &why) || !take_keys(sa, t, c, m, &why)) {
+		not_made(e, sa, t, c, &why);
 	} else {
 		install(e, sa, t, c, &why);
 	}
-	task_free(e, t);
 }
 
 void create_child_response(struct ike_engine *e, struct ike_sa *sa, const struct message *m)

@@ -58,7 +58,7 @@ static void refuse(struct ike_engine *e, struct ike_sa *sa, struct child *c, con
 		response_notify(e, sa, why->notify, writer_bytes(&w)); /* the peer asks again */
 	} else {
 		response_notify(e, sa, why->notify, BYTES(NULL, 0));
-		child_tell_refused(e, sa, c, why, "Child SA of the CREATE_CHILD_SA request is refused: %s", why->text);
+		child_tell_refused(e, child_failure_of_peer(e, why->conn), sa, c, why, "Child SA of the CREATE_CHILD_SA request is refused: %s", why->text);
 	}
 	if (c)
 		child_close(e, c, why->reason, false);

@@ -49,7 +49,10 @@ struct ike_host {
 	void *context;
 	uint64_t (*now_us)(void *context);
 	random_fn *random;
-	/** A datagram without the non-ESP marker; the host puts it in front unless local port is 500. */
+	/**
+	 * A datagram without the non-ESP marker; the host puts it in front unless local port is 500.
+	 * One byte 0xff is a NAT keepalive (RFC 3948 §2.3) and goes out as it is.
+	 */
 	void (*send)(void *context, const struct ip_endpoint *local,
 		     const struct ip_endpoint *remote, struct bytes datagram);
 	/**

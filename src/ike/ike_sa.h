@@ -70,6 +70,7 @@ struct task {
 	uint32_t collision_id;  /* what the peer's own rekey of the same SA made; RFC 7296 §2.8 */
 	uint64_t not_before_us; /* back-off */
 	uint8_t temporary;      /* TEMPORARY_FAILUREs so far */
+	uint8_t refusals;       /* of a rekey, which is tried until the SA expires */
 	bool without_ke;        /* refused with a key exchange: try once without */
 	bool forced;            /* CHILD_CREATE: although another IKE SA has one */
 	bool has_first;         /* CHILD_REKEY: `first` is offered first */

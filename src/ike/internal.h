@@ -183,6 +183,10 @@ bool negotiation_set_ke(struct ike_engine *e, struct negotiation *n, uint16_t me
 /** The method that the peer asked for by INVALID_KE_PAYLOAD, 0: none that may be tried. */
 uint16_t ke_retry(struct negotiation *n, const struct message *m, const struct proposal_list *offer);
 
+/* command.c */
+/** An attempt or a waiting task of the connection exists. */
+bool conn_is_pending(struct ike_engine *e, const struct ike_conn *conn);
+
 /* informational.c: RFC 7296 §1.4 */
 message_fn informational_request, informational_response;
 bool probe_start(struct ike_engine *e, struct ike_sa *sa, struct task *t);

@@ -7,8 +7,6 @@
 
 #include "ike/internal.h"
 
-#define REKEY_RETRY_US (30 * US_PER_S)
-
 /** The suite in use first, then what is configured: peers of either habit find theirs. */
 static void offer_ike(const struct ike_sa *sa, uint64_t spi, struct proposal_list *out)
 {
@@ -291,7 +289,7 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 {
 	const struct notify *error = message_error(m);
 	struct ike_sa *theirs = ike_sa_by_id(e, t->collision_id);
-	uint64_t delay = REKEY_RETRY_US;
+	uint64_t delay = 0;
 	uint16_t method = 0;
 	char name[24];
 
@@ -308,7 +306,6 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 	}
 	if (method) {
 		t->ke_method = method;
-		delay = 0;
 	} else if (error && error->type == N_TEMPORARY_FAILURE) {
 		delay = task_backoff_us(e, ++t->temporary);
 	} else {
@@ -316,6 +313,8 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 			   error ? reason_from_notify(error->type) : REASON_INVALID_SYNTAX, ABOUT_IKE(sa),
 			   "rekey of IKE SA #%u was rejected with %s; trying again", sa->id,
 			   error ? notify_name(error->type, name) : "a response without SA");
+		t->refusals += t->refusals < 64;
+		delay = task_backoff_us(e, t->refusals);
 		t->ke_method = 0;
 		negotiation_free(t->nego);
 		t->nego = NULL;
