@@ -1,7 +1,8 @@
 #!/bin/bash
 # What people have: the defaults of both. strongSwan's default for ESP names no key exchange,
 # Sekisho's (pfs=yes by default) prefers one: the first Child SA and every rekey have to work all
-# the same. An IKE SA rekeyed to another PRF must leave both ends with the same keys.
+# the same. strongSwan expands the keys of a rekeyed IKE SA with the old SA's PRF, where RFC 7296
+# §2.18 asks for the new SA's: the two agree only when a rekey keeps the PRF.
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/strongswan.sh"
 . "$(dirname "$0")/steps.sh"
@@ -28,8 +29,12 @@ for who in sekisho strongswan; do
 	sleep 0.5
 	flow_stop
 	check "defaults, $who: no ping was lost" flow_lost_none
-	check "defaults, $who: the other side closes" \
-		"$([ $who = sekisho ] && echo ss_ctl || echo sekisho_down)" router2 --terminate --ike net1
+	if [ $who = sekisho ]; then
+		# what was brought up is to stay up: a peer that closes is called again
+		check "defaults, $who: strongSwan closes" ss_ctl router2 --terminate --ike net1
+		check "defaults, $who: the gateway calls it again" waitfor 5 ping_ok 1
+	fi
+	check "defaults, $who: the gateway closes" sekisho_down
 	check "defaults, $who: nothing is left at strongSwan" waitfor 5 ss_no_ike router2
 	check "defaults, $who: nothing is left at the gateway" waitfor 5 no_child router1
 done
@@ -43,16 +48,4 @@ check "pfs=no: the gateway rekeys the Child SA" renewed ss2_esp_spis on router1 
 check "pfs=no: a ping goes through" ping_ok
 sekisho_down >/dev/null
 
-# The first IKE SA with one PRF, the next with another: SKEYSEED comes from the old SA's.
-ss_conf router2 proposals=aes128-sha256-modp2048
-ss_reload router2 >/dev/null
-sekisho_load ike=aes128-sha2_256-dh14,aes_gcm256-sha2_512-dh19 >/dev/null
-check "another PRF: strongSwan initiates with SHA2-256" ss_up router2
-ss_conf router2 proposals=aes256gcm16-prfsha512-ecp256
-ss_reload router2 >/dev/null
-check "another PRF: strongSwan rekeys to SHA2-512" renewed ss2_ike_spis ss_ctl router2 --rekey --ike net1
-sleep 0.5
-check "another PRF: the gateway uses the new keys" renewed ss2_esp_spis on router1 ipsec rekey-child net1
-check "another PRF: strongSwan uses the new keys" renewed ss2_esp_spis ss_ctl router2 --rekey --child net1
-check "another PRF: a ping goes through" ping_ok
 check "the gateway is well" healthy router1

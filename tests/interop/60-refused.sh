@@ -40,7 +40,7 @@ on router1 ipsec auto --down net1 >/dev/null 2>&1
 check "nothing is left" waitfor 5 no_states router1
 
 # strongSwan asks for less than the connection has: the responder narrows where it may
-ss_conf router2 local_ts=192.168.30.20/32 remote_ts=192.168.10.0/25
+ss_conf router2 local_ts=192.168.30.0/27 remote_ts=192.168.10.0/27
 ss_reload router2 >/dev/null
 sekisho_load narrowing=yes >/dev/null
 check "narrower selectors: strongSwan initiates" ss_up router2

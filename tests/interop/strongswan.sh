@@ -58,7 +58,8 @@ ss_conf() { # ROUTER KEY=VALUE...
 			}
 		}
 	C
-	on "$h" mkdir -p /etc/swanctl
+	# its stroke plugin reads the gateway's secrets as well, which would let a wrong one pass
+	on "$h" sh -c 'mkdir -p /etc/swanctl; : >/etc/ipsec.secrets'
 	put "$h" /etc/swanctl/swanctl.conf <<-C
 		connections {
 			net1 {
@@ -106,7 +107,7 @@ ss_start() { # ROUTER
 	waitfor 15 ss_ctl "$1" --stats || return 1
 	ss_ctl "$1" --load-all --noprompt
 }
-ss_reload() { ss_ctl "$1" --load-all --noprompt; }
+ss_reload() { ss_ctl "$1" --load-creds --clear --noprompt && ss_ctl "$1" --load-all --noprompt; }
 ss_gone() { not on "$1" pgrep -x charon; }
 ss_stop() { on "$1" pkill -x charon; waitfor 10 ss_gone "$1"; }
 ss_crash() { # ROUTER; its TUN device goes with it, its routes with the device

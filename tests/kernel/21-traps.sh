@@ -33,7 +33,7 @@ check "and the tunnel is made anew" waitfor 30 ping_ok 1
 # --- other shapes ------------------------------------------------------------------------------
 reshape() { # KEY=VALUE...: both ends get these
 	down router1
-	both "$@" && reload && up router1 && ping_ok 2
+	both auto=add "$@" && reload && up router1 && ping_ok 2
 }
 check "ESP in UDP" reshape encapsulation=yes
 check "as the kernel has it" says 'encap type espinudp sport 4500 dport 4500' x router1 state
@@ -43,13 +43,20 @@ check "AES-CBC with SHA-2" reshape esp=aes256-sha2_256
 check "as the kernel has it" says 'auth-trunc hmac\(sha256\) 0x[0-9a-f]{64} 128' x router1 state
 check "ChaCha20-Poly1305 without ESN" reshape esp=chacha20_poly1305 esn=no
 check "as the kernel has it" says 'aead rfc7539esp\(chacha20,poly1305\)' x router1 state
-check "several subnets in one SA" reshape leftsubnet= rightsubnet= \
-	leftsubnets="$(printf '{192.168.10.0/24}')" rightsubnets="$(printf '{192.168.30.0/24}')"
+several() {
+	down router1
+	conf router1 auto=add leftsubnet=192.168.10.0/24,192.168.110.0/24
+	conf router2 auto=add rightsubnet=192.168.10.0/24,192.168.110.0/24
+	reload && up router1 && ping_ok 2
+}
+check "several subnets in one SA" several
+check "a policy for each" says 'src 192\.168\.110\.0/24 dst 192\.168\.30\.0/24' x router1 policy
+check "one pair of states" equal "$(states router1)" 2
 watch_end
 check "nothing of the protected networks was sent in clear" link_clean
 hosts() {
 	down router1
-	both leftsubnet= rightsubnet= type=transport && reload && up router1 &&
+	both auto=add leftsubnet= rightsubnet= type=transport && reload && up router1 &&
 		on router1 ping -n -q -c 2 -i 0.1 -W 1 192.168.20.20
 }
 check "transport mode between the two routers" hosts

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lab.sh"
 need_product
 lab_up
-kernel_esp router1 
+kernel_esp router1
 setup router2 protostack=user
 both auto=add
 watch_link
@@ -25,8 +25,9 @@ each_way() {
 		sleep 0.5
 		flow_stop
 		check "no ping is lost" flow_lost_none
-		check "$o closes" down $o
-		check "no SA is left" waitfor 5 no_child $r
+		# the other one would bring it up again, as it was told to
+		check "$r closes" down $r
+		check "no SA is left" waitfor 5 no_child $o
 		check "and nothing passes" ping_fails
 	done
 }
