@@ -197,13 +197,21 @@ void child_switch_outbound(struct ike_engine *e, struct child *c)
 		child_stop_outbound(e, old);
 }
 
+/** We rekey the same SA, and which of the two stays is known when our response comes: §2.8.1. */
+static bool child_is_undecided(const struct ike_sa *ike, const struct child *c)
+{
+	const struct task *t = ike->active;
+
+	return t && t->type == TASK_CHILD_REKEY && t->collision_id == c->sa.id;
+}
+
 void child_proved(struct ike_engine *e, struct ike_sa *ike, uint32_t child_id)
 {
 	struct child *c = child_by_id(e, child_id);
 
 	if (ike->unproved_child == child_id)
 		ike->unproved_child = 0;
-	if (c && c->out_pending)
+	if (c && c->out_pending && !child_is_undecided(ike, c))
 		child_switch_outbound(e, c);
 }
 
