@@ -68,6 +68,7 @@ static void replace(struct ike_engine *e, struct ike_sa *old, struct ike_sa *sa)
 	event_progress(e, ABOUT_IKE(old), "IKE SA is replaced by #%u of the same peer", sa->id);
 	move_tasks(e, old, sa);
 	informational_send_once(e, old, 0); /* in case the peer does remember; nobody waits for an answer */
+	old->forgotten = true;
 	ike_sa_close(e, old, REASON_REPLACED, false);
 }
 
@@ -94,8 +95,8 @@ static void resolve(struct ike_engine *e, struct ike_sa *sa, struct ike_sa *othe
 	}
 	if (!ike_sa_is_up(other) || other->redundant || sa->redundant)
 		return;
-	if (mine->initiator && !theirs->initiator && theirs->peer_init_us &&
-	    theirs->peer_init_us < mine->established_us)
+	/* serial numbers are given when an SA's first message comes or goes */
+	if (mine->initiator && !theirs->initiator && theirs->id <= mine->established_serial)
 		concurrent(e, mine, theirs);
 	else if (replaces)
 		replace(e, other, sa);

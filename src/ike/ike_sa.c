@@ -312,6 +312,7 @@ void ike_sa_establish(struct ike_engine *e, struct ike_sa *sa)
 {
 	ike_sa_set_state(e, sa, IKE_STATE_ESTABLISHED);
 	sa->established_us = e->now;
+	sa->established_serial = e->serial;
 	sa->last_received_us = e->now;
 	ike_sa_index_peer(e, sa);
 	ike_arm_life(e, sa);
@@ -325,7 +326,7 @@ void ike_sa_establish(struct ike_engine *e, struct ike_sa *sa)
 static void ike_sa_drop_contents(struct ike_engine *e, struct ike_sa *sa, enum ike_reason reason)
 {
 	/* a peer that is gone sends nothing any more */
-	bool linger = reason != REASON_DPD && reason != REASON_ADMIN;
+	bool linger = reason != REASON_DPD && reason != REASON_ADMIN && !sa->forgotten;
 	struct child *c;
 
 	if (sa->state == IKE_STATE_ESTABLISHED)

@@ -125,11 +125,12 @@ struct ike_sa {
 	bool abandoned;          /* AUTH_I: taken down meanwhile: delete when it is up */
 	bool redundant;          /* another with the same peer stays; RFC 7296 §2.8.1's rule chose */
 	uint8_t redundant_tries;
+	bool forgotten;          /* the peer started anew: nothing of this SA comes any more */
 	enum ike_reason refused; /* unauthenticated refusal that was seen */
 	char *refused_theirs;    /* what came with it, for the last event */
 
 	uint32_t rekeyed_by, rekeys; /* the newer, the older SA */
-	uint64_t peer_init_us;   /* responder: when the peer's first request came */
+	uint32_t established_serial; /* serial numbers that were given when it was established: a clock */
 	uint64_t established_us, rekey_due_us, expire_us;
 	uint64_t last_received_us, last_sent_us; /* authenticated messages */
 	uint64_t dpd_delay_us;

@@ -122,7 +122,6 @@ static void half_open(struct ike_engine *e, const struct message *m, struct byte
 	sa->remote = e->from;
 	sa->suite = *suite;
 	sa->expected_id = 1;
-	sa->peer_init_us = e->now;
 	memcpy(n->ni, m->nonce.ptr, m->nonce.len);
 	n->ni_len = (uint16_t)m->nonce.len;
 	n->nr_len = 32;
