@@ -79,8 +79,9 @@ const struct diag *problem_item(struct loader *l, struct item *item, const struc
 {
 	struct text remedy = { 0 };
 	char what[512], shown[100];
-	const struct diag *problem;
 
+	if (item->problem)
+		return item->problem;
 	snprintf(what, sizeof(what), "%s=%s%s%s", item->spelled,
 		 value_printable(item->value, shown, sizeof(shown)), e->what[0] == ':' ? "" : " ",
 		 e->what);
@@ -91,12 +92,10 @@ const struct diag *problem_item(struct loader *l, struct item *item, const struc
 		text_add(&remedy, "write ");
 		keyword_describe(item->keyword, &remedy);
 	}
-	if (!item->reported)
-		add_problem(l, DIAG_ERROR, item_at(l, item), text_str(&remedy), what);
-	item->reported = true;
-	problem = keep_problem(l, DIAG_ERROR, item_at(l, item), text_str(&remedy), what);
+	add_problem(l, DIAG_ERROR, item_at(l, item), text_str(&remedy), what);
+	item->problem = keep_problem(l, DIAG_ERROR, item_at(l, item), text_str(&remedy), what);
 	text_free(&remedy);
-	return problem;
+	return item->problem;
 }
 
 void warn_item(struct loader *l, struct item *item, const char *remedy, const char *format, ...)

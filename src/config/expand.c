@@ -67,6 +67,7 @@ struct walk {
 	struct section *conn; /* whose keywords are collected */
 	const struct diag *problem;
 	unsigned sections;
+	bool stopped; /* it goes too far: what it has so far is never used */
 };
 
 static void walk_problem(struct walk *w, const struct diag *problem)
@@ -126,6 +127,7 @@ static void walk_also(struct walk *w, struct item *item, unsigned depth)
 		return; // by another way already
 	if (depth + 1 > ALSO_MAX_DEPTH || ++w->sections > ALSO_MAX_SECTIONS) {
 		also_error(w, item, "stands too deep in other sections, or with too many");
+		w->stopped = true;
 		return;
 	}
 	walk_section(w, other, depth + 1);
@@ -137,7 +139,7 @@ static void walk_section(struct walk *w, struct section *s, unsigned depth)
 	s->open = true;
 	if (s->problem)
 		walk_problem(w, s->problem);
-	for (struct item *item = s->items; item; item = item->next) {
+	for (struct item *item = s->items; item && !w->stopped; item = item->next) {
 		if (item->keyword->type == KEYWORD_ALSO && item->keyword->status == KEYWORD_ACTIVE)
 			walk_also(w, item, depth);
 		else

@@ -28,8 +28,8 @@ struct item {
 	struct item *next;
 	const struct keyword *keyword;
 	enum keyword_side side;
-	bool reported;       /* its error was told: once, however many connections have it */
-	bool warned;         /* the same for a warning */
+	const struct diag *problem; /* its error: one, however many connections have it */
+	bool warned;         /* its warning was told: once as well */
 	bool counted;        /* the same for what uses_report() tells */
 	unsigned line;
 	const char *file;

@@ -541,6 +541,32 @@ static void many_connections(void **state)
 	assert_true(many < few * 40 + 0.2);
 }
 
+/** Sections that all include each other: errors, but neither hours nor gigabytes of them. */
+static void tangled_sections(void **state)
+{
+	enum { COUNT = 3000 };
+	struct text t = { 0 };
+	struct timespec a, b;
+	struct config *config;
+
+	(void)state;
+	text_add(&t, "conn hub\n");
+	for (int i = 0; i < COUNT; i++)
+		text_add(&t, "\talso=s%d\n", i);
+	for (int i = 0; i < COUNT; i++)
+		text_add(&t, "conn s%d\n\talso=hub\n\tfrob%d=1\n", i, i);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	config = load(text_str(&t));
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	assert_int_equal(config->count, COUNT + 1);
+	for (size_t i = 0; i < config->count; i++)
+		assert_true(config->conns[i].set_aside);
+	assert_true(diags.errors < 2 * COUNT);
+	assert_true(b.tv_sec - a.tv_sec < 20);
+	text_free(&t);
+	done(config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -557,6 +583,7 @@ int main(void)
 		cmocka_unit_test(odd_bytes),
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(many_connections),
+		cmocka_unit_test(tangled_sections),
 	};
 
 	return cmocka_run_group_tests_name("config.config", tests, files_setup, files_teardown);
