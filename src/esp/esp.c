@@ -15,7 +15,7 @@
 #include "esp/esp_backend.h"
 #include "esp/tun.h"
 
-enum { REFRESH_S = 10, IKE_A_TURN = 256 };
+enum { IKE_A_TURN = 256 };
 
 static struct esp_backend *self(struct backend *b)
 {
@@ -241,7 +241,7 @@ static void remove_out(struct esp_backend *b, struct sa_record *r)
 	sa_out_free(r->out);
 	r->out = NULL;
 	secret_wipe(&r->sa.out, sizeof(r->sa.out));
-	b->mtu_dirty = true;
+	esp_mtu_refresh_soon(b);
 }
 
 static void op_remove(struct backend *base, const struct child_sa *sa, enum sa_direction which)
@@ -416,6 +416,9 @@ static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
 			policy_record_put(b, p);
 		return fail(err, "out of memory");
 	}
+	for (size_t i = 0; i < policy->remote_ts.count; i++)
+		if (policy->remote_ts.ts[i].lo.family == AF_INET6)
+			esp_mtu_allow_v6(b);
 	/* packets come only with the routes, and go only where the worker knows them */
 	routes = routing_add(&b->routing, policy, err);
 	if (!routes) {
@@ -723,8 +726,6 @@ static bool start_system(struct esp_backend *b, struct backend_error *err)
 
 static bool start_worker(struct esp_backend *b, struct backend_error *err)
 {
-	struct itimerspec period = { .it_interval.tv_sec = REFRESH_S, .it_value.tv_sec = REFRESH_S };
-
 	if (!sa_table_init(&b->sas) || !worker_init(&b->worker, 0, b->tun_fd, &b->sas))
 		return fail(err, "out of memory or descriptors for the ESP worker");
 	atomic_store(&b->worker.tun_mtu, b->mtu);
@@ -732,9 +733,9 @@ static bool start_worker(struct esp_backend *b, struct backend_error *err)
 		return fail(err, "cannot open a raw socket for ESP: %s%s", strerror(errno),
 			    errno == EPERM ? "; user-space ESP needs CAP_NET_RAW" : "");
 	b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (b->timer_fd < 0 || timerfd_settime(b->timer_fd, 0, &period, NULL) != 0 ||
-	    !worker_start(&b->worker))
+	if (b->timer_fd < 0 || !worker_start(&b->worker))
 		return fail(err, "cannot start the ESP worker: %s", strerror(errno));
+	esp_mtu_refresh_soon(b);
 	return true;
 }
 

@@ -51,7 +51,7 @@ struct esp_backend {
 	char tun_name[IF_NAMESIZE];
 	int tun_fd, timer_fd;
 	unsigned ifindex;
-	bool settled, guard_dirty, mtu_dirty, use_guard;
+	bool settled, guard_dirty, use_guard;
 	struct routing routing;
 	struct guard guard;
 	struct sa_table sas;
@@ -67,10 +67,14 @@ struct esp_backend {
 
 /** A new outbound SA: bring the device's MTU down at once if it needs that. */
 void esp_mtu_added(struct esp_backend *b, const struct sa_record *record);
+/** IPv6 is about to be routed to the device: its MTU must allow it. */
+void esp_mtu_allow_v6(struct esp_backend *b);
 /** The worker met a path that takes less. */
 void esp_mtu_event(struct esp_backend *b, const struct worker_event *e);
 /** From time to time: ask the routes again, forget old news, set the device's MTU. */
 void esp_mtu_refresh(struct esp_backend *b);
+/** Do so in a moment: perhaps more changes. */
+void esp_mtu_refresh_soon(struct esp_backend *b);
 void esp_mtu_free(struct esp_backend *b);
 
 /* --- describe.c --- */

@@ -3,16 +3,20 @@
  * (fragmentation needed, Packet Too Big) and fragments what may be. RFC 4301 §8.
  */
 #include <stdlib.h>
+#include <sys/timerfd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "esp/esp_backend.h"
+#include "esp/tun.h"
 
 enum {
 	MTU_WITHOUT_SA = 1400,
 	MTU_MAX = 9000,          /* below PACKET_MAX */
 	MTU_MIN_V4 = 552,        /* the kernel's own floor for learned values (min_pmtu) */
 	MTU_MIN_V6 = 1280,
+	REFRESH_S = 10,
+	SOON_S = 1,
 	LEARNED_S = 600,         /* RFC 1191 §6.3: then the path may have got better */
 };
 
@@ -89,7 +93,22 @@ void esp_mtu_added(struct esp_backend *b, const struct sa_record *record)
 	/* the first SA may raise it from the guess; otherwise the timer does that */
 	if (mtu && (mtu < b->mtu || HASH_COUNT(b->sa_records) == 1))
 		set_mtu(b, mtu);
-	b->mtu_dirty = true;
+	esp_mtu_refresh_soon(b);
+}
+
+void esp_mtu_allow_v6(struct esp_backend *b)
+{
+	if (b->mtu >= MTU_MIN_V6)
+		return;
+	set_mtu(b, MTU_MIN_V6);
+	tun_configure(b->tun_name); /* IPv6's part of the device is a new one */
+}
+
+void esp_mtu_refresh_soon(struct esp_backend *b)
+{
+	struct itimerspec soon = { .it_interval.tv_sec = REFRESH_S, .it_value.tv_sec = SOON_S };
+
+	timerfd_settime(b->timer_fd, 0, &soon, NULL);
 }
 
 void esp_mtu_refresh(struct esp_backend *b)
@@ -110,7 +129,6 @@ void esp_mtu_refresh(struct esp_backend *b)
 			lowest = mtu;
 	}
 	set_mtu(b, lowest ? lowest : b->mtu ? b->mtu : MTU_WITHOUT_SA);
-	b->mtu_dirty = false;
 }
 
 void esp_mtu_event(struct esp_backend *b, const struct worker_event *e)

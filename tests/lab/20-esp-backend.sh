@@ -38,7 +38,6 @@ hosts_up() {
 	for h in "c 0/0 192.168.10.20 ::/0 2001:db8:10::20" "s 0/0 192.168.30.10 ::/0 2001:db8:30::10" \
 		"1 192.168.30.0/24 192.168.20.20 2001:db8:30::/64 2001:db8:20::20" \
 		"2 192.168.10.0/24 192.168.20.10 2001:db8:10::/64 2001:db8:20::10"; do
-		# shellcheck disable=SC2086
 		set -- $h
 		ip -n "esp-$1" route add "$2" via "$3"
 		ip -n "esp-$1" -6 route add "$4" via "$5"
@@ -108,7 +107,6 @@ decrypted() {
 	for spi; do
 		case $cipher in
 		gcm) o+=(-o "uat:esp_sa:\"IPv4\",\"*\",\"*\",\"$spi\",\"AES-GCM with 16 octet ICV [RFC4106]\",\"$(hex_key "$spi" 7 20)\",\"NULL\",\"\"") ;;
-		chacha) o+=(-o "uat:esp_sa:\"IPv4\",\"*\",\"*\",\"$spi\",\"ChaCha20 with Poly1305 [RFC7634]\",\"$(hex_key "$spi" 7 36)\",\"NULL\",\"\"") ;;
 		cbc) o+=(-o "uat:esp_sa:\"IPv4\",\"*\",\"*\",\"$spi\",\"AES-CBC [RFC3602]\",\"$(hex_key "$spi" 7 16)\",\"HMAC-SHA-256-128 [RFC4868]\",\"$(hex_key "$spi" 11 32)\"") ;;
 		esac
 	done
@@ -182,7 +180,12 @@ check "tshark decrypts all pings" equal "$(decrypted "$WIRE" gcm 'esp && icmp.ty
 check "and finds them" less 5 "$(decrypted "$WIRE" gcm 'esp && icmp.type == 8' 0x01000001 0x02000002)"
 check "usage counts inner packets" says '^usage in=[1-9][0-9]*/[0-9]* out=[1-9]' tell 1 usage 1
 
-id=1 old="0x01000001 0x02000002"
+pings_lost() { # FILE: requests without an answer, but for the very last, which may be under way
+	awk '/bytes from/ { for (i = 1; i <= NF; i++) if (sub(/^icmp_seq=/, "", $i) && !($i in seen)) { seen[$i] = 1; n++ } }
+		/packets transmitted/ { tx = $1 }
+		END { if (!(tx in seen)) tx--; print tx - n }' "$1"
+}
+id=1
 variant() { # NAME CIPHER [OPTION...]: new SAs in place of the old, under a ping
 	local name=$1 cipher=$2 y=icmp.type==8 new
 	shift 2
@@ -190,26 +193,26 @@ variant() { # NAME CIPHER [OPTION...]: new SAs in place of the old, under a ping
 	new=$(printf '0x010000%02x 0x020000%02x' $((id * 2)) $((id * 2 + 1)))
 	bg ping "$WORK/ping" ip netns exec esp-c ping -n -i 0.01 192.168.30.20
 	sleep 0.2
-	# shellcheck disable=SC2086
 	check "$name: SAs are added" sas $id $new "$@"
+	sleep 0.1 # as long as packets are under way
 	check "$name: the old ones are removed" no_sas $((id - 1))
 	sleep 0.2
 	bg_stop ping INT
-	check "$name: no ping was lost" says ' 0% packet loss' tail -n 4 "$WORK/ping"
+	check "$name: no ping was lost" equal "$(pings_lost "$WORK/ping")" 0
 	tap "$WIRE"
 	check "$name: client reaches server" pings
 	check "$name: large packets, fragmented inside, come through" at c ping -n -q -c 2 -i 0.1 -W 1 -s 4000 192.168.30.20
 	tap_stop "$WIRE"
 	check "$name: nothing in clear" equal "$(clear_of "$WIRE")" 0
-	[ -z "$cipher" ] || # shellcheck disable=SC2086
+	[ -z "$cipher" ] ||
 		check "$name: tshark decrypts it" less 2 "$(decrypted "$WIRE" "$cipher" "esp && $y" $new)"
 }
-variant ChaCha20-Poly1305 chacha chacha
+variant ChaCha20-Poly1305 "" chacha # tshark 4.0 has no ChaCha20 for ESP
 variant AES-CBC-HMAC cbc cbc
 variant AES-GCM-ESN "" esn
 variant AES-CBC-ESN "" cbc esn
 variant traffic-flow-padding gcm tfc=1000
-check "all packets with padding have one size" equal "$(tshark -n -r "$WIRE" -Y 'esp && frame.len < 1200' -T fields -e frame.len 2>/dev/null | sort -u | wc -l)" 1
+check "packets that are padded have one size" equal "$(tshark -n -r "$WIRE" -Y 'esp && frame.len < 1100' -T fields -e frame.len 2>/dev/null | sort -u | tr '\n' ' ')" '1070 '
 check "a socket of UDP 4500 on 1" told 1 udp 4500
 check "a socket of UDP 4500 on 2" told 2 udp 4500
 variant ESP-in-UDP gcm udp
@@ -276,13 +279,16 @@ check "a smaller link lowers it" waitfor 12 mtu_is 1 1146
 check "large packets go on" at c ping -n -q -c 3 -i 0.1 -W 1 -s 3000 192.168.30.20
 ip -n esp-1 link set eth1 mtu 1500
 ip -n esp-2 link set eth1 mtu 1500
+# a link below 1280 loses its IPv6
+ip -n esp-1 addr replace 2001:db8:20::10/64 dev eth1 nodad
+ip -n esp-2 addr replace 2001:db8:20::20/64 dev eth1 nodad
 
 # --- what comes in clear ---
 ip -n esp-2 addr add 192.168.30.99/32 dev lo
 bg inside "$WORK/inside" ip netns exec esp-c tcpdump -Z root --immediate-mode -n -l -i eth0 src 192.168.30.99
 waitfor 5 grep -q 'listening on' "$WORK/inside"
 tap "$WIRE"
-at 2 ping -n -q -c 3 -i 0.1 -W 0.2 -m 0x5e60 -I 192.168.30.99 192.168.10.10 >/dev/null 2>&1
+at 2 ping -n -q -c 3 -i 0.1 -W 0.2 -m 24160 -I 192.168.30.99 192.168.10.10 >/dev/null 2>&1
 tap_stop "$WIRE"
 if at 1 nft list ruleset >/dev/null 2>&1; then
 	check "clear packets that claim to come from the other network arrive" has_packets "$WIRE" 'src 192.168.30.99 and icmp' 3
@@ -407,6 +413,30 @@ check_not "nothing goes through" pings 1
 check "sweep" start 2 192.168.20.20 192.168.20.10
 check "settle without a policy removes all" told 2 settle
 check "but the rules that every start makes" equal "$(at 2 ip rule | grep -c '^216:')" 0
+check "1 stops" stop 1 remove
+check "2 stops" stop 2 remove
+
+# --- IPv6 outside ---
+check "1 starts over IPv6" start 1 2001:db8:20::10 2001:db8:20::20
+check "2 starts over IPv6" start 2 2001:db8:20::20 2001:db8:20::10
+check "policy on 1" told 1 policy 16384 trap $NET1 $NET2
+check "policy on 2" told 2 policy 16384 trap $NET2 $NET1
+tap "$WIRE"
+check "SAs" sas 1 0x01000101 0x02000102 encap-dscp
+check "IPv4 goes through the IPv6 tunnel" pings
+check "with its DSCP outside, as was asked" at c ping -n -q -c 2 -i 0.1 -W 1 -Q 0xb8 192.168.30.20
+check "large packets, too" at c ping -n -q -c 2 -i 0.1 -W 1 -s 4000 192.168.30.20
+check "the MTU fits" waitfor 3 mtu_is 1 1426
+check "sockets of UDP 4500 on 1" told 1 udp 4500
+check "sockets of UDP 4500 on 2" told 2 udp 4500
+check "SAs in UDP" sas 2 0x01000103 0x02000104 udp esn
+check "IPv4 goes through UDP over IPv6" pings
+check "both ways" pings_back
+tap_stop "$WIRE"
+check "as IPv6 next header 50" has_packets "$WIRE" 'ip6 proto 50' 10
+check "and in UDP" has_packets "$WIRE" 'ip6 and udp port 4500' 10
+check "the traffic class is outside" less 1 "$(tshark -n -r "$WIRE" -Y 'esp && ipv6.tclass == 0xb8' 2>/dev/null | wc -l)"
+check "nothing in clear" equal "$(clear_of "$WIRE")" 0
 check "1 stops" stop 1 remove
 check "2 stops" stop 2 remove
 check "1 left nothing behind" nothing_there 1
