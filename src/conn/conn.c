@@ -104,15 +104,12 @@ const struct proposal_list *conn_proposals(struct conn_set *set, const struct pr
 	return &e->list;
 }
 
-static bool reqid_used(const struct conn_set *set, uint32_t reqid)
+struct conn *conn_set_by_reqid(const struct conn_set *set, uint32_t reqid)
 {
-	struct conn *c;
+	struct conn *c = NULL;
 
-	TAILQ_FOREACH(c, &set->conns, entry) {
-		if (c->reqid == reqid)
-			return true;
-	}
-	return false;
+	HASH_FIND(hh_reqid, set->by_reqid, &reqid, sizeof(reqid), c);
+	return c;
 }
 
 uint32_t conn_reqid_new(struct conn_set *set)
@@ -120,11 +117,9 @@ uint32_t conn_reqid_new(struct conn_set *set)
 	uint32_t reqid = set->next_reqid;
 
 	/* once round, numbers may still be in use */
-	while (set->next_serial > UINT32_MAX / CONN_REQID_STEP / 2 && reqid_used(set, reqid))
-		reqid += CONN_REQID_STEP;
+	while (reqid < CONN_REQID_FIRST || conn_set_by_reqid(set, reqid) != NULL)
+		reqid = reqid < CONN_REQID_FIRST ? CONN_REQID_FIRST : reqid + CONN_REQID_STEP;
 	set->next_reqid = reqid + CONN_REQID_STEP;
-	if (set->next_reqid < CONN_REQID_FIRST)
-		set->next_reqid = CONN_REQID_FIRST;
 	return reqid;
 }
 
@@ -220,6 +215,9 @@ struct conn *conn_new(struct conn_set *set, const char *name, struct conn_source
 	timer_init(&c->retry, conn_retry_due, c);
 	TAILQ_INSERT_TAIL(&set->conns, c, entry);
 	set->count++;
+	struct conn *same = conn_set_by_reqid(set, c->reqid);
+	if (same == NULL)
+		HASH_ADD(hh_reqid, set->by_reqid, reqid, sizeof(c->reqid), c);
 	return c;
 }
 
@@ -228,11 +226,12 @@ static void conn_free(struct conn *c)
 {
 	struct conn_set *set = c->set;
 
-	conn_phase_set(c, CONN_IDLE);
 	timer_cancel(set->wheel, &c->retry);
 	conn_peer_unlink(c);
 	TAILQ_REMOVE(&set->conns, c, entry);
 	set->count--;
+	if (conn_set_by_reqid(set, c->reqid) == c)
+		HASH_DELETE(hh_reqid, set->by_reqid, c);
 	if (c->dirty)
 		TAILQ_REMOVE(&set->dirty, c, dirty_entry);
 	if (c->template == NULL)
@@ -293,7 +292,7 @@ static void conn_replace_ike(struct conn *c, struct ike_conn *ike)
 	old->owner = NULL;
 	if (old->remote.address.family == AF_UNSPEC)
 		conn_instances_delete(c);
-	conn_phase_set(c, CONN_IDLE);
+	c->phase = CONN_IDLE;
 	c->set->host->down(c->set->host->context, old, REASON_REPLACED);
 	ike_conn_unref(old);
 }
@@ -501,7 +500,8 @@ const struct failure_log *conn_set_failures(const struct conn_set *set)
 
 bool conn_is_template(const struct conn *c)
 {
-	return c->template == NULL && c->ike != NULL && c->ike->remote.address.family == AF_UNSPEC;
+	return c->template == NULL && conn_negotiates(c) && c->ike != NULL &&
+	       c->ike->remote.address.family == AF_UNSPEC;
 }
 
 const char *conn_state_name(const struct conn *c)

@@ -58,7 +58,8 @@ enum {
 	CONN_RETRY_STEP_S = 5,
 	CONN_RETRY_MAX_S = 300,
 	CONN_STABLE_S = 10,       /* an SA that lived this long ends the back-off */
-	CONN_TRYING_MAX = 256,    /* negotiations that we start at the same time */
+	CONN_BURST = 128,         /* negotiations that we start in ... */
+	CONN_BURST_MS = 50,       /* ... this time, so that answers are not kept waiting */
 	CONN_INSTANCES_MAX = 10000,
 	CONN_INSTANCE_IDLE_S = 120,
 };
@@ -79,6 +80,7 @@ struct conn {
 	TAILQ_ENTRY(conn) dirty_entry; /* of those that the reconciler has to look at */
 	TAILQ_ENTRY(conn) peer_entry;  /* of those with the same peer address */
 	UT_hash_handle hh;             /* by name; instances are not in it */
+	UT_hash_handle hh_reqid;       /* the first of its reqid */
 	struct conn_set *set;
 	char *name;
 	struct conn_source *source;
@@ -164,6 +166,9 @@ struct conn *conn_next(const struct conn *c);
 size_t conn_set_count(const struct conn_set *set);
 /** By name, or alias (NAME of NAME/1x2 and connalias=): the next after `after`, NULL: the first. */
 struct conn *conn_set_find(const struct conn_set *set, const char *name, const struct conn *after);
+
+/** The (first) connection of a reqid, NULL. */
+struct conn *conn_set_by_reqid(const struct conn_set *set, uint32_t reqid);
 
 /** Wanted up from now on. OK when it is up or on its way (see `phase` after the reconcile). */
 void conn_up(struct conn *c, struct conn_reply *reply);

@@ -70,7 +70,7 @@ void conn_fail(struct conn *c, struct failure *f, bool final)
 	conn_record(c, f);
 	if (final) {
 		if (c->phase == CONN_TRYING)
-			conn_phase_set(c, CONN_IDLE);
+			c->phase = CONN_IDLE;
 		c->once = false;
 		/* a trap reports traffic once; it has to be set anew to report the next */
 		c->policy_stale = true;
@@ -86,7 +86,7 @@ static void on_up(struct conn *c)
 {
 	const struct conn_host *host = c->set->host;
 
-	conn_phase_set(c, CONN_UP);
+	c->phase = CONN_UP;
 	c->up_since_us = host->now_us(host->context);
 	c->once = c->held = false;
 	c->protect = true;
@@ -120,7 +120,7 @@ static void on_down(struct conn *c, const struct ike_event *ev)
 	const struct conn_host *host = c->set->host;
 	bool was_up = c->phase == CONN_UP;
 
-	conn_phase_set(c, CONN_IDLE);
+	c->phase = CONN_IDLE;
 	conn_mark(c);
 	if (c->template != NULL) {
 		c->protect = false;

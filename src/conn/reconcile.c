@@ -9,18 +9,6 @@
 #include "conn/set.h"
 #include "sa/backend.h"
 
-/* The phase changes only here: the set counts who is negotiating. */
-void conn_phase_set(struct conn *c, enum conn_phase phase)
-{
-	if (c->phase == phase)
-		return;
-	if (c->phase == CONN_TRYING)
-		c->set->trying--;
-	if (phase == CONN_TRYING)
-		c->set->trying++;
-	c->phase = phase;
-}
-
 /* --- policies ------------------------------------------------------------------------------ */
 
 /* The policy that there should be; false: none. */
@@ -136,9 +124,9 @@ bool conn_child_adding(struct conn *c, const struct child_sa *sa, char *err)
 		conn_narrow(c, sa);
 	c->protect = true;
 	enum conn_phase phase = c->phase;
-	conn_phase_set(c, CONN_UP); /* the policy of an SA that is there */
+	c->phase = CONN_UP; /* the policy of an SA that is there */
 	bool ok = conn_policy_apply(c, err);
-	conn_phase_set(c, phase);
+	c->phase = phase;
 	return ok;
 }
 
@@ -166,9 +154,9 @@ static void conn_start(struct conn *c)
 
 	if (key_missing(c))
 		return;
-	conn_phase_set(c, CONN_TRYING);
+	c->phase = CONN_TRYING;
 	if (host->up(host->context, c->ike) == IKE_UP_ALREADY) {
-		conn_phase_set(c, CONN_UP);
+		c->phase = CONN_UP;
 		c->once = false;
 		host->came_up(host->context, c);
 	}
@@ -181,6 +169,18 @@ static void conn_policy_failed(struct conn *c, const char *err)
 	conn_fail(c, failure_new(c->name, c->config, REASON_BACKEND, "policy", err, NULL,
 				 c->set->host->wall_s(c->set->host->context)),
 		  true);
+}
+
+/* A thousand connections at the start do not all begin in the same turn of the loop. */
+static bool burst_is_over(struct conn_set *set)
+{
+	uint64_t now = set->host->now_us(set->host->context);
+
+	if (now - set->burst_us >= CONN_BURST_MS * US_PER_MS) {
+		set->burst_us = now;
+		set->burst = 0;
+	}
+	return set->burst++ >= CONN_BURST;
 }
 
 static void conn_reconcile(struct conn *c)
@@ -198,8 +198,8 @@ static void conn_reconcile(struct conn *c)
 		return;
 	if (c->orientation.state != ORIENT_YES || c->set->hold)
 		return;
-	if (c->set->trying >= CONN_TRYING_MAX)
-		timer_arm(c->set->wheel, &c->retry, c->set->host->now_us(c->set->host->context) + 20 * US_PER_MS);
+	if (burst_is_over(c->set))
+		timer_arm(c->set->wheel, &c->retry, c->set->burst_us + CONN_BURST_MS * US_PER_MS);
 	else
 		conn_start(c);
 }
@@ -308,7 +308,7 @@ void conn_down(struct conn *c)
 	timer_cancel(c->set->wheel, &c->retry);
 	if (c->ike != NULL)
 		c->set->host->down(c->set->host->context, c->ike, REASON_ADMIN);
-	conn_phase_set(c, CONN_IDLE);
+	c->phase = CONN_IDLE;
 	conn_mark(c);
 }
 
@@ -346,12 +346,10 @@ void conn_set_retry_now(struct conn_set *set)
 
 void conn_set_acquire(struct conn_set *set, uint32_t reqid)
 {
-	struct conn *c;
+	struct conn *c = conn_set_by_reqid(set, reqid);
 
-	TAILQ_FOREACH(c, &set->conns, entry) {
-		if (c->reqid != reqid || c->phase != CONN_IDLE || c->template != NULL)
-			continue;
-		c->once = true;
-		conn_mark(c);
-	}
+	if (c == NULL || c->phase != CONN_IDLE || c->template != NULL)
+		return;
+	c->once = true;
+	conn_mark(c);
 }

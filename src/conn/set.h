@@ -23,12 +23,14 @@ struct proposal_entry {
 struct conn_set {
 	const struct conn_host *host;
 	struct conn_list conns, dirty;
-	struct conn *by_name;
+	struct conn *by_name, *by_reqid;
 	struct peer_bucket *by_peer;
 	SLIST_HEAD(, proposal_entry) proposals;
 	struct timer_wheel *wheel;
 	struct failure_log failures;
-	size_t count, instances, trying;
+	size_t count, instances;
+	uint64_t burst_us;   /* when this burst of negotiations began */
+	unsigned burst;      /* how many it has */
 	bool hold;
 	uint32_t next_serial, next_reqid, next_instance;
 };
@@ -48,7 +50,6 @@ const struct proposal_list *conn_proposals(struct conn_set *set, const struct pr
 void conn_peer_link(struct conn *c, const struct ip_address *peer);
 
 /* reconcile.c */
-void conn_phase_set(struct conn *c, enum conn_phase phase);
 bool conn_policy_apply(struct conn *c, char *err);
 void conn_policy_forget(struct conn *c);
 timer_fn conn_retry_due;

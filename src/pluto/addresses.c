@@ -48,28 +48,47 @@ bool addresses_read(struct addresses *a)
 	return true;
 }
 
+/* Of routes only the default ones count: others, our own among them, come and go. */
+static int on_change(const struct nlmsghdr *nlh, void *data)
+{
+	bool *news = data;
+	const struct rtmsg *rt = mnl_nlmsg_get_payload(nlh);
+
+	if (nlh->nlmsg_type != RTM_NEWROUTE && nlh->nlmsg_type != RTM_DELROUTE)
+		*news = true;
+	else if (mnl_nlmsg_get_payload_len(nlh) >= sizeof(*rt) && rt->rtm_dst_len == 0 &&
+		 rt->rtm_table == RT_TABLE_MAIN)
+		*news = true;
+	return MNL_CB_OK;
+}
+
 /* What changed does not matter: the whole list is read again. */
 static void on_netlink(evutil_socket_t fd, short what, void *context)
 {
 	struct addresses *a = context;
-	char buf[8192];
+	char buf[16384];
+	bool news = false;
 
 	(void)what;
 	for (int i = 0; i < 64; i++) {
 		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 
-		/* ENOBUFS: some were lost, which is news as well */
-		if (n < 0 && errno != ENOBUFS)
+		if (n > 0)
+			mnl_cb_run(buf, (size_t)n, 0, 0, on_change, &news);
+		else if (n < 0 && errno == ENOBUFS)
+			news = true; /* some were lost */
+		else
 			break;
 	}
-	a->changed(a->context);
+	if (news)
+		a->changed(a->context);
 }
 
 static bool watch(struct addresses *a, struct event_base *base)
 {
 	struct sockaddr_nl nl = {
 		.nl_family = AF_NETLINK,
-		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
 	};
 
 	a->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);

@@ -346,10 +346,10 @@ static void run_rereadsecrets(struct request *r)
 {
 	char text[512];
 
-	daemon_read_secrets(r->daemon);
 	snprintf(text, sizeof(text), "loading secrets from \"%s\"", r->daemon->secretsfile);
 	request_line(r, LOG_LEVEL_INFO, NULL, 0, "forgetting secrets");
 	request_line(r, LOG_LEVEL_INFO, NULL, 0, text);
+	daemon_read_secrets(r->daemon, r);
 	done(r);
 }
 
@@ -358,7 +358,7 @@ static void run_listen(struct request *r)
 	request_line(r, LOG_LEVEL_INFO, NULL, 0, "listening for IKE messages");
 	bool ok = daemon_listen(r->daemon);
 
-	daemon_read_secrets(r->daemon);
+	daemon_read_secrets(r->daemon, r);
 	request_finish(r, ok ? CONN_RC_OK : CONN_RC_INTERNAL, REASON_NONE,
 		       ok ? "" : "a socket could not be bound; the log says which", NULL);
 }

@@ -27,6 +27,7 @@ struct client {
 	struct bufferevent *bev;
 	struct request *request; /* the one under way, NULL */
 	bool close;              /* when all is written */
+	bool eof;                /* it sends no more, but may still read */
 };
 
 TAILQ_HEAD(request_list, request);
@@ -105,6 +106,13 @@ static void request_new(struct client *c, json_t *json)
 	c->control->run(r);
 }
 
+/* Everything that it asked has been answered, and nobody is there to ask more. */
+static bool client_over(const struct client *c)
+{
+	return (c->close || c->eof) && c->request == NULL &&
+	       evbuffer_get_length(bufferevent_get_output(c->bev)) == 0;
+}
+
 /* Requests that have arrived, one after the other, and not before the last result has been read. */
 static void client_work(struct client *c)
 {
@@ -144,10 +152,9 @@ static void on_written(struct bufferevent *bev, void *context)
 	struct client *c = context;
 
 	(void)bev;
-	if (c->close)
+	client_work(c);
+	if (client_over(c))
 		client_free(c);
-	else
-		client_work(c);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *context)
@@ -157,12 +164,8 @@ static void on_event(struct bufferevent *bev, short what, void *context)
 	(void)bev;
 	if (!(what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)))
 		return;
-	/* a client may close its sending half and still read */
-	if ((what & BEV_EVENT_EOF) && c->request != NULL)
-		return;
-	if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(c->bev)) > 0)
-		c->close = true;
-	else
+	c->eof = true;
+	if ((what & BEV_EVENT_ERROR) || client_over(c))
 		client_free(c);
 }
 

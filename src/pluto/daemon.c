@@ -40,7 +40,7 @@ void daemon_fail(const struct daemon *d, const char *format, ...)
 
 /* --- configuration ------------------------------------------------------------------------- */
 
-static void log_diags(struct diag_list *diags)
+static void log_diags(struct diag_list *diags, struct request *r)
 {
 	struct diag *i;
 
@@ -50,19 +50,21 @@ static void log_diags(struct diag_list *diags)
 		/* the text has its severity in it */
 		if (text != NULL)
 			log_info("%s", text);
+		if (text != NULL && r != NULL)
+			request_line(r, LOG_LEVEL_WARNING, NULL, 0, text);
 		free(text);
 	}
 	diag_list_free(diags);
 }
 
-void daemon_read_secrets(struct daemon *d)
+void daemon_read_secrets(struct daemon *d, struct request *r)
 {
 	struct diag_list diags;
 
 	diag_list_init(&diags);
 	log_info("loading secrets from \"%s\"", d->secretsfile);
 	struct secrets *s = secrets_load(d->secretsfile, &diags);
-	log_diags(&diags);
+	log_diags(&diags, r);
 	if (s == NULL)
 		return; /* the old ones still serve */
 	if (d->secrets != NULL)
@@ -134,6 +136,8 @@ static void on_unreachable(void *context, const struct ip_endpoint *remote, cons
 	struct daemon *d = context;
 
 	log_remote("%s", text);
+	if (control_first(d->control) == NULL)
+		return;
 	for (struct conn *c = conn_set_first(d->conns); c != NULL; c = conn_next(c)) {
 		if (c->ike != NULL && c->phase == CONN_TRYING && ip_address_equal(&c->ike->remote.address, &remote->address))
 			waiter_line(d, c, 0, LOG_LEVEL_WARNING, text);
@@ -267,6 +271,7 @@ static void on_signal(evutil_socket_t sig, short what, void *context)
 	(void)what;
 	if (sig == SIGHUP) {
 		log_reopen();
+		process_log_reopened(d->logfile);
 		log_info("the log was opened anew");
 		return;
 	}
@@ -363,9 +368,9 @@ bool daemon_start(struct daemon *d, const struct options *options)
 	bool ok = read_configuration(d, &diags);
 	if (ok) {
 		log_info("Starting Pluto (Sekisho %s) pid:%ld", SEKISHO_VERSION, (long)getpid());
-		log_diags(&diags);
+		log_diags(&diags, NULL);
 	} else {
-		log_diags(&diags);
+		log_diags(&diags, NULL);
 		return false;
 	}
 	d->lock_fd = process_lock(d->rundir, err, sizeof(err));
@@ -382,7 +387,7 @@ bool daemon_start(struct daemon *d, const struct options *options)
 		daemon_fail(d, "cannot start: %s", strerror(errno));
 		return false;
 	}
-	daemon_read_secrets(d);
+	daemon_read_secrets(d, NULL);
 	if (!daemon_choose_backend(d))
 		return false;
 	/* policies first: what a predecessor left in force is replaced without a gap */
@@ -394,7 +399,7 @@ bool daemon_start(struct daemon *d, const struct options *options)
 		return false;
 	start_watchdog(d);
 	log_info("loaded %zu connections; listening on %zu sockets", conn_set_count(d->conns), sockets_count(d->sockets));
-	process_ready();
+	process_ready(d->logfile);
 	conn_set_hold(d->conns, false);
 	return true;
 }

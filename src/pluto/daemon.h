@@ -22,6 +22,7 @@
 
 struct addresses;
 struct control;
+struct request;
 struct resolver;
 struct sockets;
 
@@ -77,8 +78,8 @@ void daemon_stop(struct daemon *d);
  */
 void daemon_quit(struct daemon *d, bool keep);
 
-/** Read the secrets anew; the problems are logged and, by `say`, told to who asked. */
-void daemon_read_secrets(struct daemon *d);
+/** Read the secrets anew; problems are logged and told to `r` (NULL: nobody asked). */
+void daemon_read_secrets(struct daemon *d, struct request *r);
 /** Look at the addresses and bind sockets for them; false when that could not be done for one. */
 bool daemon_listen(struct daemon *d);
 /** The back end may have other descriptors now. */

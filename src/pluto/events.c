@@ -95,11 +95,14 @@ static void host_free_spi(void *context, const struct ip_address *local, uint32_
 /* The connection that a Child SA belongs to; NULL when it is gone. */
 static struct conn *conn_of_sa(struct daemon *d, const struct child_sa *sa)
 {
-	for (struct conn *c = conn_set_first(d->conns); c != NULL; c = conn_next(c)) {
-		if (c->reqid == sa->reqid && strncmp(c->name, sa->conn, sizeof(sa->conn) - 1) == 0)
-			return c;
-	}
-	return NULL;
+	struct conn *c = conn_set_by_reqid(d->conns, sa->reqid);
+
+	/* reqid= may give several connections the same: then the name tells them apart */
+	if (c != NULL && strncmp(c->name, sa->conn, sizeof(sa->conn) - 1) != 0)
+		for (c = conn_set_first(d->conns); c != NULL; c = conn_next(c))
+			if (c->reqid == sa->reqid && strncmp(c->name, sa->conn, sizeof(sa->conn) - 1) == 0)
+				break;
+	return c;
 }
 
 static bool host_sa_add(void *context, const struct child_sa *sa, enum sa_direction which, char *err)

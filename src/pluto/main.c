@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 	case OPTIONS_RUN:
 		break;
 	}
-	if (!options.nofork && !process_daemonise()) {
+	if (!options.nofork && !process_daemonise(options.stderrlog)) {
 		fprintf(stderr, "pluto: cannot go to the background: %s\n", strerror(errno));
 		return 1;
 	}

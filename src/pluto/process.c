@@ -1,13 +1,11 @@
 #include "pluto/process.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,52 +15,9 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+static bool stderr_kept;
+static bool detached; /* stderr is not the caller's any more */
 static int ready_fd = -1; /* to the parent that waits; closed once told */
-
-bool process_privileged(char *err, size_t len)
-{
-	static const struct {
-		unsigned cap;
-		const char *what;
-	} needed[] = {
-		{ CAP_NET_ADMIN, "CAP_NET_ADMIN (to set policies and SAs)" },
-		{ CAP_NET_RAW, "CAP_NET_RAW (to send ESP)" },
-		{ CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE (for UDP port 500)" },
-	};
-
-	capng_get_caps_process();
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		if (capng_have_capability(CAPNG_EFFECTIVE, needed[i].cap))
-			continue;
-		snprintf(err, len, "no privileges: the capability %s is missing; run pluto as root", needed[i].what);
-		return false;
-	}
-	return true;
-}
-
-bool process_harden(void)
-{
-	/*
-	 * Sockets, netlink and TUN; ports below 1024; files that are read anew; and memory that must
-	 * not be swapped out.
-	 */
-	static const unsigned kept[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_DAC_READ_SEARCH,
-					 CAP_IPC_LOCK };
-	bool have[sizeof(kept) / sizeof(kept[0])];
-
-	capng_get_caps_process();
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		have[i] = capng_have_capability(CAPNG_PERMITTED, kept[i]);
-	bool bounding = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
-	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-		if (have[i])
-			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, kept[i]);
-	}
-	if (capng_apply(bounding ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) != 0)
-		return false;
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-}
 
 /* The parent: the child says that it is ready, or ends. */
 static void __attribute__((noreturn)) wait_for_child(int fd, pid_t child)
@@ -81,7 +36,7 @@ static void __attribute__((noreturn)) wait_for_child(int fd, pid_t child)
 	_exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : 1);
 }
 
-bool process_daemonise(void)
+bool process_daemonise(bool keep_stderr)
 {
 	int fds[2];
 
@@ -101,27 +56,42 @@ bool process_daemonise(void)
 	close(fds[0]);
 	ready_fd = fds[1];
 	setsid();
+	stderr_kept = keep_stderr;
 	return true;
 }
 
-/* Nothing of the terminal is kept once the start is over; stderr only if it is the log. */
-static void detach(void)
+static void redirect(const char *path, int flags, int to)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd = open(path, flags | O_CLOEXEC);
 
-	if (null < 0)
+	if (fd < 0 || fd == to)
 		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
-	if (null > STDERR_FILENO)
-		close(null);
+	dup2(fd, to);
+	close(fd);
 }
 
-void process_ready(void)
+static void detach(const char *logfile)
+{
+	redirect("/dev/null", O_RDONLY, STDIN_FILENO);
+	redirect("/dev/null", O_WRONLY, STDOUT_FILENO);
+	if (stderr_kept)
+		return;
+	redirect("/dev/null", O_WRONLY, STDERR_FILENO);
+	if (logfile != NULL)
+		redirect(logfile, O_WRONLY | O_APPEND, STDERR_FILENO);
+	detached = true;
+}
+
+void process_log_reopened(const char *logfile)
+{
+	if (detached && logfile != NULL)
+		redirect(logfile, O_WRONLY | O_APPEND, STDERR_FILENO);
+}
+
+void process_ready(const char *logfile)
 {
 	if (ready_fd >= 0) {
-		detach();
+		detach(logfile);
 		if (write(ready_fd, "", 1) != 1) {
 			/* the parent was killed; the daemon is up all the same */
 		}

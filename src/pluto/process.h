@@ -10,17 +10,22 @@
 bool process_privileged(char *err, size_t len);
 /**
  * Give up the privileges that are not needed any more, for all threads that are made later, and
- * the way to get others (no_new_privs). False if that failed.
+ * the way to get others (no_new_privs, and a filter of system calls). False with errno if that failed.
  */
 bool process_harden(void);
 
 /**
  * Continue in a child of its own session; the parent waits for process_ready() or the child's end
- * and exits accordingly. False with errno when there is no child.
+ * and exits accordingly. `keep_stderr`: the log goes there. False with errno when there is no child.
  */
-bool process_daemonise(void);
-/** Tell the waiting parent (and systemd) that the daemon answers. */
-void process_ready(void);
+bool process_daemonise(bool keep_stderr);
+/**
+ * Tell the waiting parent (and systemd) that the daemon answers. In the background nothing of the
+ * terminal is kept: what libraries and sanitizers print goes to `logfile`, NULL: nowhere.
+ */
+void process_ready(const char *logfile);
+/** The log file was rotated: let stderr follow it, if it goes there. */
+void process_log_reopened(const char *logfile);
 void process_stopping(void);
 /** How often process_alive() has to be called, 0: not at all. */
 uint64_t process_watchdog_us(void);
