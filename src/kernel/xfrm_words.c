@@ -22,7 +22,8 @@ static const char *words_of(int error)
 		return "the kernel has not this algorithm; load its module, or choose another one "
 		       "with esp=";
 	case ENOPROTOOPT:
-		return "the kernel has no XFRM; load xfrm_user, or set protostack=user";
+		return "the kernel does not offer it; load xfrm_user, esp4 and esp6, or set "
+		       "protostack=user";
 	case EEXIST:
 		return "there is one already that another program made; see ip xfrm";
 	case ESRCH:

@@ -86,6 +86,9 @@ check "and lets nothing out" ping_fails
 check "nothing is left of router2" nothing_left router2
 check "router2 starts" gw start router2
 check "traffic comes back by itself" waitfor 30 ping_ok 1
+check "router1 starts anew at once" gw restart router1
+check "traffic comes back by itself" waitfor 30 ping_ok 1
+check "one pair of SAs is left" waitfor 15 one_pair
 check "router1 is well" healthy router1
 check "router2 is well" healthy router2
 watch_end

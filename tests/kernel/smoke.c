@@ -133,17 +133,12 @@ struct ip_address smoke_address(const char *text)
 	return a;
 }
 
-static void side_open(struct side *s, const char *ns, const char *outer, const char *inner,
-		      const char *net)
+static void side_open(struct side *s, const char *ns)
 {
 	/* a socket for one protocol would not see what is sent */
 	struct sockaddr_ll on = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 
 	s->ns = ns;
-	s->outer = smoke_address(outer);
-	s->inner = smoke_address(inner);
-	if (!ip_prefix_parse(net, &s->net, NULL))
-		fail(net);
 	smoke_enter(s);
 	on.sll_ifindex = (int)if_nametoindex("eth1");
 	s->wire = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -151,11 +146,33 @@ static void side_open(struct side *s, const char *ns, const char *outer, const c
 		fail("packet socket");
 }
 
+static void side_addresses(struct side *s, const char *outer, const char *inner, const char *net)
+{
+	s->outer = smoke_address(outer);
+	s->inner = smoke_address(inner);
+	if (!ip_prefix_parse(net, &s->net, NULL))
+		fail(net);
+}
+
+void smoke_addresses(const char *outer[2], const char *inner[2], const char *nets[2])
+{
+	static const char *usual_outer[] = { "192.168.20.10", "192.168.20.20" };
+	static const char *usual_inner[] = { "192.168.10.20", "192.168.30.10" };
+	static const char *usual_nets[] = { "192.168.10.0/24", "192.168.30.0/24" };
+	const char **o = outer != NULL ? outer : usual_outer;
+	const char **i = inner != NULL ? inner : usual_inner;
+	const char **n = nets != NULL ? nets : usual_nets;
+
+	side_addresses(&A, o[0], i[0], n[0]);
+	side_addresses(&B, o[1], i[1], n[1]);
+}
+
 void smoke_open(const char *ns_a, const char *ns_b)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	side_open(&A, ns_a, "192.168.20.10", "192.168.10.20", "192.168.10.0/24");
-	side_open(&B, ns_b, "192.168.20.20", "192.168.30.10", "192.168.30.0/24");
+	side_open(&A, ns_a);
+	side_open(&B, ns_b);
+	smoke_addresses(NULL, NULL, NULL);
 }
 
 void smoke_pump(int ms)

@@ -36,6 +36,8 @@ void tap_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int tap_end(void);
 
 void smoke_open(const char *ns_a, const char *ns_b);
+/** Other addresses for both, or the usual ones when they are NULL. */
+void smoke_addresses(const char *outer[2], const char *inner[2], const char *nets[2]);
 /** Enter the namespace of `s` for what is opened next. */
 void smoke_enter(const struct side *s);
 /** A new back end in the place of one that was closed. */

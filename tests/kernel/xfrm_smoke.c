@@ -266,6 +266,82 @@ static void test_suites(void)
 	}
 }
 
+/** One more SA with the addresses as they are now, with policies of its own. */
+static bool passes(uint32_t id)
+{
+	struct sa_policy a = smoke_policy(&A, REQID + 4, POLICY_TRAP);
+	struct sa_policy b = smoke_policy(&B, REQID + 4, POLICY_TRAP);
+	struct pair p = smoke_pair(id, REQID + 4);
+	bool dropped, passed;
+
+	set_policy(&A, &a);
+	set_policy(&B, &b);
+	dropped = !smoke_ping(1);
+	passed = add_pair(&p) && smoke_ping(3);
+	if (smoke_usage(&B, &p.b).in_packets != 3)
+		passed = false;
+	remove_pair(&p);
+	backend_ops(A.b)->policy_remove(A.b, REQID + 4);
+	backend_ops(B.b)->policy_remove(B.b, REQID + 4);
+	return dropped && passed;
+}
+
+static void test_ipv6(void)
+{
+	const char *outer[] = { "fd00:20::10", "fd00:20::20" };
+	const char *inner[] = { "fd00:10::20", "fd00:30::10" };
+	const char *nets[] = { "fd00:10::/64", "fd00:30::/64" };
+	const char *hosts[] = { "fd00:20::10/128", "fd00:20::20/128" };
+
+	smoke_addresses(outer, NULL, NULL);
+	backend_ops(A.b)->policy_remove(A.b, REQID);
+	backend_ops(B.b)->policy_remove(B.b, REQID);
+	tap(passes(31), "IPv4 in IPv6");
+	smoke_addresses(NULL, inner, nets);
+	tap(passes(32), "IPv6 in IPv4");
+	smoke_addresses(outer, inner, nets);
+	tap(passes(33), "IPv6 in IPv6");
+	smoke_sh(&A, "ip -6 neigh flush dev eth1");
+	smoke_sh(&B, "ip -6 neigh flush dev eth1");
+	smoke_addresses(outer, outer, hosts);
+	tap(passes(34), "between neighbours that have yet to find each other");
+	smoke_addresses(NULL, NULL, NULL);
+	struct sa_policy a = smoke_policy(&A, REQID, POLICY_TRAP);
+	struct sa_policy b = smoke_policy(&B, REQID, POLICY_PROTECT);
+
+	tap(set_policy(&A, &a) && set_policy(&B, &b), "and back to the usual");
+}
+
+/** What is in the way of an SA, or has gone before it came. */
+static void test_obstacles(void)
+{
+	struct pair p = smoke_pair(35, REQID);
+	struct child_sa same;
+	struct backend_error err = { "" };
+
+	backend_ops(A.b)->free_spi(A.b, &A.outer, p.a.in.spi);
+	tap(smoke_add(&A, &p.a, SA_IN), "an SPI that the kernel had given up");
+	smoke_sh(&A, "ip xfrm state add src 192.168.20.10 dst 192.168.20.20 proto esp spi 0x%x "
+		     "reqid 1 mode tunnel aead \"rfc4106(gcm(aes))\" "
+		     "0x0102030405060708090a0b0c0d0e0f1011121314 128", p.a.out.spi);
+	tap(smoke_add(&A, &p.a, SA_OUT) && smoke_add(&B, &p.b, SA_BOTH) && smoke_ping(2),
+	    "an outbound state that something else has left");
+	same = p.a;
+	same.id = 36;
+	tap(!backend_ops(A.b)->add(A.b, &same, SA_OUT, &err) && strstr(err.text, "0x") != NULL,
+	    "an SPI that another Child SA has: %s", err.text);
+	tap(smoke_ping(2), "which goes on");
+	smoke_suite(&p, ENCR_AES_GCM_16, 256, 0, true);
+	p.b.out.encr_key = p.b.in.encr_key;
+	backend_ops(B.b)->remove(B.b, &p.b, SA_OUT);
+	/* its numbers begin anew: four of them the other side has seen already */
+	tap(smoke_add(&B, &p.b, SA_OUT) && !smoke_ping(7), "a wrong key and numbers of old");
+	struct child_sa_usage u = smoke_usage(&A, &p.a);
+
+	tap(u.replay_dropped == 4 && u.integrity_failed == 3, "are counted apart");
+	remove_pair(&p);
+}
+
 static void test_describe(void)
 {
 	struct pair p = smoke_pair(30, REQID);
@@ -421,6 +497,8 @@ int main(int argc, char **argv)
 	test_move(&p);
 	test_limits();
 	test_suites();
+	test_ipv6();
+	test_obstacles();
 	test_describe();
 	test_hosts();
 	test_actions();
