@@ -161,7 +161,8 @@ bool child_install(struct ike_engine *e, struct ike_sa *ike, struct child *c, bo
 	e->counters.child_total++;
 	e->counters.child_established++;
 	child_arm_life(e, c);
-	if (!outbound) {
+	/* what we answer the peer has when it says something, not before */
+	if (!outbound || !c->initiator) {
 		ike->unproved_child = c->sa.id;
 		ike->answer_proves = ike->nego != NULL;
 	}

@@ -267,6 +267,9 @@ static void handle(struct ike_engine *e, struct ike_sa *sa, const struct ike_hea
 	message_fn *fn = dispatch_find(sa, h);
 	uint32_t proved;
 
+	/* the responder may be ahead of its IKE_AUTH response; it asks again */
+	if (!h->response && sa->state == IKE_STATE_AUTH_I)
+		return;
 	sa->last_received_us = e->now;
 	nat_follow(e, sa, local, remote);
 	if (!fn) {
