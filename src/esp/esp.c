@@ -6,14 +6,12 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "esp/esp_backend.h"
-#include "esp/tun.h"
 
 enum { IKE_A_TURN = 256 };
 
@@ -22,8 +20,7 @@ static struct esp_backend *self(struct backend *b)
 	return (struct esp_backend *)b;
 }
 
-__attribute__((format(printf, 2, 3))) static bool fail(struct backend_error *err,
-						       const char *format, ...)
+bool esp_fail(struct backend_error *err, const char *format, ...)
 {
 	va_list args;
 
@@ -107,7 +104,7 @@ static uint32_t op_alloc_spi(struct backend *base, const struct ip_address *loca
 	(void)remote;
 	(void)reqid;
 	if (!spi)
-		fail(err, "all %d SPIs of user space are in use", SA_SLOTS);
+		esp_fail(err, "all %d SPIs of user space are in use", SA_SLOTS);
 	return spi;
 }
 
@@ -146,22 +143,22 @@ static struct sa_path *path_for(const struct esp_backend *b, const struct esp_pa
 	struct sa_path *p;
 
 	if (slot == UDP_SOCKETS_MAX) {
-		fail(err, "no UDP socket is bound to %s for ESP in UDP",
+		esp_fail(err, "no UDP socket is bound to %s for ESP in UDP",
 		     ip_endpoint_format(&path->local, text));
 		return NULL;
 	}
 	if (path->local.address.family != path->remote.address.family ||
 	    ip_address_size(&path->local.address) == 0) {
-		fail(err, "the SA's end points have no common address family");
+		esp_fail(err, "the SA's end points have no common address family");
 		return NULL;
 	}
 	if (!path->udp_encap && path->remote.address.family == AF_INET6 && b->worker.raw6_fd < 0) {
-		fail(err, "this system has no IPv6");
+		esp_fail(err, "this system has no IPv6");
 		return NULL;
 	}
 	p = sa_path_new(path, (uint8_t)slot);
 	if (!p)
-		fail(err, "out of memory");
+		esp_fail(err, "out of memory");
 	return p;
 }
 
@@ -171,12 +168,12 @@ static bool add_in(struct esp_backend *b, struct sa_record *r, const struct chil
 	const char *why;
 
 	if (r->in)
-		return fail(err, "inbound SA 0x%08x is there already", sa->in.spi);
+		return esp_fail(err, "inbound SA 0x%08x is there already", sa->in.spi);
 	if (!sa_table_taken(&b->sas, sa->in.spi) && !sa_table_claim(&b->sas, sa->in.spi))
-		return fail(err, "SPI 0x%08x is not free", sa->in.spi);
+		return esp_fail(err, "SPI 0x%08x is not free", sa->in.spi);
 	r->in = sa_in_new(sa, &why);
 	if (!r->in)
-		return fail(err, "%s", why);
+		return esp_fail(err, "%s", why);
 	r->sa.in = sa->in;
 	sa_table_put(&b->sas, sa->in.spi, r->in);
 	return true;
@@ -201,21 +198,21 @@ static bool add_out(struct esp_backend *b, struct sa_record *r, const struct chi
 	const char *why;
 
 	if (r->out)
-		return fail(err, "outbound SA 0x%08x is there already", sa->out.spi);
+		return esp_fail(err, "outbound SA 0x%08x is there already", sa->out.spi);
 	path = path_for(b, &sa->path, err);
 	if (!path)
 		return false;
 	r->out = sa_out_new(sa, &why);
 	if (!r->out) {
 		free(path);
-		return fail(err, "%s", why);
+		return esp_fail(err, "%s", why);
 	}
 	atomic_store(&r->out->path, path);
 	list = sa_list_with(atomic_load(&r->policy->state.out), r->out);
 	if (!list) {
 		sa_out_free(r->out);
 		r->out = NULL;
-		return fail(err, "out of memory");
+		return esp_fail(err, "out of memory");
 	}
 	r->sa.out = sa->out;
 	r->sa.path = sa->path;
@@ -267,11 +264,11 @@ static bool op_add(struct backend *base, const struct child_sa *sa, enum sa_dire
 
 	err->text[0] = '\0';
 	if (sa->mark_in_mask || sa->mark_out_mask)
-		return fail(err, "marks need the kernel's ESP (protostack=xfrm)");
+		return esp_fail(err, "marks need the kernel's ESP (protostack=xfrm)");
 	if (!r)
 		r = sa_record_new(b, sa);
 	if (!r)
-		return fail(err, "out of memory");
+		return esp_fail(err, "out of memory");
 	ok = !(which & SA_IN) || (in = add_in(b, r, sa, err));
 	ok = ok && (!(which & SA_OUT) || add_out(b, r, sa, err));
 	if (!ok && in)
@@ -289,7 +286,7 @@ static bool op_move(struct backend *base, const struct child_sa *sa, const struc
 
 	err->text[0] = '\0';
 	if (!r)
-		return fail(err, "there is no such SA");
+		return esp_fail(err, "there is no such SA");
 	if (r->out) {
 		struct sa_path *path = path_for(b, to, err);
 		void *old = (void *)(uintptr_t)atomic_load(&r->out->path);
@@ -351,7 +348,7 @@ static void publish_policies(struct esp_backend *b, struct policy_list *list)
 	free(old);
 }
 
-static void rebuild_guard(struct esp_backend *b)
+void esp_rebuild_guard(struct esp_backend *b)
 {
 	const struct sa_policy **all;
 	struct policy_record *p, *tmp;
@@ -393,7 +390,7 @@ static void update_guard(struct esp_backend *b, const struct policy_record *p,
 		return;
 	/* before settling, a predecessor's rules stay in force, and ours come behind them */
 	if ((old && b->settled) || !guard_append(&b->guard, &p->policy))
-		rebuild_guard(b);
+		esp_rebuild_guard(b);
 }
 
 static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
@@ -408,13 +405,13 @@ static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
 
 	err->text[0] = '\0';
 	if (policy->mark_in_mask || policy->mark_out_mask)
-		return fail(err, "marks need the kernel's ESP (protostack=xfrm)");
+		return esp_fail(err, "marks need the kernel's ESP (protostack=xfrm)");
 	p = policy_record_get(b, policy->reqid);
 	list = p ? policy_list_replace(b->policies, &p->state, policy) : NULL;
 	if (!list) {
 		if (p)
 			policy_record_put(b, p);
-		return fail(err, "out of memory");
+		return esp_fail(err, "out of memory");
 	}
 	for (size_t i = 0; i < policy->remote_ts.count; i++)
 		if (policy->remote_ts.ts[i].lo.family == AF_INET6)
@@ -484,15 +481,15 @@ static bool op_udp_socket(struct backend *base, int fd, const struct ip_endpoint
 		    ip_endpoint_equal(&b->worker.udp[i].local, local))
 			slot = i;
 	if (slot == UDP_SOCKETS_MAX)
-		return fail(err, "more than %d UDP sockets", UDP_SOCKETS_MAX);
+		return esp_fail(err, "more than %d UDP sockets", UDP_SOCKETS_MAX);
 	if (!wire_udp_prepare(fd, local))
-		return fail(err, "cannot prepare the UDP socket of %s: %s",
+		return esp_fail(err, "cannot prepare the UDP socket of %s: %s",
 			    ip_endpoint_format(local, text), strerror(errno));
 	b->worker.udp[slot].local = *local;
 	atomic_store(&b->worker.udp[slot].fd, fd);
 	if (!worker_watch_udp(&b->worker, slot)) {
 		atomic_store(&b->worker.udp[slot].fd, -1);
-		return fail(err, "cannot watch the UDP socket of %s: %s",
+		return esp_fail(err, "cannot watch the UDP socket of %s: %s",
 			    ip_endpoint_format(local, text), strerror(errno));
 	}
 	return true;
@@ -561,6 +558,9 @@ static void on_event(struct esp_backend *b, const struct worker_event *e)
 	case EVENT_PATH_MTU:
 		esp_mtu_event(b, e);
 		return;
+	case EVENT_DEVICE_GONE:
+		esp_device_again(b);
+		return;
 	}
 }
 
@@ -601,89 +601,12 @@ static void op_process(struct backend *base, int fd)
 	}
 	drain_ike(b);
 	if (b->guard_dirty && b->settled)
-		rebuild_guard(b);
+		esp_rebuild_guard(b);
 }
 
-/* --- life ------------------------------------------------------------------------------- */
-
-static void free_records(struct esp_backend *b)
-{
-	struct policy_record *p, *t1;
-	struct sa_record *r, *t2;
-
-	HASH_ITER(hh, b->sa_records, r, t2) {
-		HASH_DEL(b->sa_records, r);
-		sa_in_free(r->in);
-		sa_out_free(r->out);
-		secret_free(r);
-	}
-	HASH_ITER(hh, b->policy_records, p, t1) {
-		HASH_DEL(b->policy_records, p);
-		free((void *)(uintptr_t)atomic_load(&p->state.out));
-		if (p->routes) {
-			free(p->routes->rules);
-			free(p->routes->routes);
-			free(p->routes);
-		}
-		free(p);
-	}
-	free(b->policies);
-	b->policies = NULL;
-}
-
-static void op_close(struct backend *base, bool keep)
-{
-	struct esp_backend *b = self(base);
-
-	worker_close(&b->worker);
-	free_records(b);
-	sa_table_free(&b->sas);
-	if (!keep) {
-		routing_clear(&b->routing);
-		if (b->use_guard)
-			guard_clear(&b->guard);
-		if (b->tun_fd >= 0)
-			tun_release(b->tun_fd);
-	}
-	routing_close(&b->routing);
-	guard_close(&b->guard);
-	esp_mtu_free(b);
-	if (b->tun_fd >= 0)
-		close(b->tun_fd);
-	if (b->timer_fd >= 0)
-		close(b->timer_fd);
-	free(b);
-}
-
-void esp_backend_settle(struct backend *base)
-{
-	struct esp_backend *b = self(base);
-
-	b->settled = true;
-	routing_settle(&b->routing);
-	rebuild_guard(b);
-}
-
-bool esp_backend_sweep(const char *tun_name)
-{
-	struct routing routing;
-	struct guard guard;
-	bool ok;
-
-	if (!tun_name)
-		tun_name = ESP_TUN_NAME;
-	ok = routing_open(&routing) == 0 && routing_clear(&routing);
-	routing_close(&routing);
-	guard_open(&guard, tun_name);
-	if (guard.built)
-		ok = guard_clear(&guard) && ok;
-	guard_close(&guard);
-	return tun_remove(tun_name) && ok;
-}
-
-static const struct backend_ops ops = {
+const struct backend_ops esp_backend_ops = {
 	.name = "user",
-	.close = op_close,
+	.close = esp_backend_close,
 	.alloc_spi = op_alloc_spi,
 	.free_spi = op_free_spi,
 	.add = op_add,
@@ -698,70 +621,3 @@ static const struct backend_ops ops = {
 	.describe = esp_describe,
 	.status = esp_status,
 };
-
-/* Device, rules and filter; false with a sentence. */
-static bool start_system(struct esp_backend *b, struct backend_error *err)
-{
-	int rc;
-
-	b->tun_fd = tun_open(b->tun_name, err);
-	if (b->tun_fd < 0)
-		return false;
-	tun_configure(b->tun_name);
-	b->ifindex = if_nametoindex(b->tun_name);
-	rc = routing_open(&b->routing);
-	if (rc)
-		return fail(err, "cannot read the system's routing rules: %s", strerror(-rc));
-	esp_mtu_refresh(b);
-	rc = netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
-	if (rc)
-		return fail(err, "cannot bring %s up: %s", b->tun_name, strerror(-rc));
-	if (!routing_start(&b->routing, b->ifindex, err))
-		return false;
-	if (b->use_guard)
-		guard_open(&b->guard, b->tun_name);
-	b->settled = !routing_has_stale(&b->routing) && !b->guard.built;
-	return true;
-}
-
-static bool start_worker(struct esp_backend *b, struct backend_error *err)
-{
-	if (!sa_table_init(&b->sas) || !worker_init(&b->worker, 0, b->tun_fd, &b->sas))
-		return fail(err, "out of memory or descriptors for the ESP worker");
-	atomic_store(&b->worker.tun_mtu, b->mtu);
-	if (!wire_open(&b->worker))
-		return fail(err, "cannot open a raw socket for ESP: %s%s", strerror(errno),
-			    errno == EPERM ? "; user-space ESP needs CAP_NET_RAW" : "");
-	b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (b->timer_fd < 0 || !worker_start(&b->worker))
-		return fail(err, "cannot start the ESP worker: %s", strerror(errno));
-	esp_mtu_refresh_soon(b);
-	return true;
-}
-
-struct backend *esp_backend_new(const struct backend_events *events,
-				const struct esp_options *options, struct backend_error *err)
-{
-	struct esp_backend *b = calloc(1, sizeof(*b));
-	const char *name = options && options->tun_name ? options->tun_name : ESP_TUN_NAME;
-	bool there = if_nametoindex(name) != 0;
-
-	err->text[0] = '\0';
-	if (!b) {
-		fail(err, "out of memory");
-		return NULL;
-	}
-	b->base.ops = &ops;
-	b->events = *events;
-	b->use_guard = !options || !options->no_guard;
-	b->tun_fd = b->timer_fd = -1;
-	snprintf(b->tun_name, sizeof(b->tun_name), "%s", name);
-	b->worker.epoll_fd = b->worker.kick_fd = b->worker.event_fd = -1;
-	b->worker.raw4_fd = b->worker.raw6_fd = -1;
-	if (!start_system(b, err) || !start_worker(b, err)) {
-		/* what was there before us stays and goes on dropping */
-		op_close((struct backend *)b, there);
-		return NULL;
-	}
-	return (struct backend *)b;
-}

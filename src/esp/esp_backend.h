@@ -63,6 +63,21 @@ struct esp_backend {
 	struct esp_worker worker;
 };
 
+/* --- esp.c --- */
+
+extern const struct backend_ops esp_backend_ops;
+/** Write a sentence to `err`; returns false. */
+bool esp_fail(struct backend_error *err, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/** Bring the packet filter in step with the policies. */
+void esp_rebuild_guard(struct esp_backend *b);
+
+/* --- esp_life.c --- */
+
+void esp_backend_close(struct backend *b, bool keep);
+/** Make the TUN device anew after somebody removed it. */
+void esp_device_again(struct esp_backend *b);
+
 /* --- esp_mtu.c --- */
 
 /** A new outbound SA: bring the device's MTU down at once if it needs that. */

@@ -156,10 +156,11 @@ void esp_mtu_event(struct esp_backend *b, const struct worker_event *e)
 
 void esp_mtu_free(struct esp_backend *b)
 {
-	struct path_mtu *p, *tmp;
+	struct path_mtu *p = b->path_mtus, *next;
 
-	HASH_ITER(hh, b->path_mtus, p, tmp) {
-		HASH_DEL(b->path_mtus, p);
+	HASH_CLEAR(hh, b->path_mtus);
+	for (; p; p = next) {
+		next = p->hh.next;
 		free(p);
 	}
 }

@@ -318,6 +318,8 @@ void outbound_ready(struct esp_worker *w)
 			ssize_t n = readv(w->tun_fd, iov, 2);
 
 			if (n <= 0) {
+				if (n < 0 && errno == EBADFD)
+					worker_device_gone(w);
 				empty = true;
 				break;
 			}

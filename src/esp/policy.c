@@ -100,7 +100,7 @@ bool sa_covers_inbound(const struct sa_common *c, const struct flow *f)
 struct sa_list *sa_list_with(const struct sa_list *old, struct sa_out *sa)
 {
 	size_t n = old ? old->count : 0;
-	struct sa_list *list = calloc(1, sizeof(*list) + (n + 1) * sizeof(list->sa[0]));
+	struct sa_list *list = calloc(1, sizeof(*list) + (n + 1) * sizeof(void *));
 
 	if (!list)
 		return NULL;
@@ -114,7 +114,7 @@ struct sa_list *sa_list_with(const struct sa_list *old, struct sa_out *sa)
 struct sa_list *sa_list_without(const struct sa_list *old, const struct sa_out *sa)
 {
 	size_t n = old ? old->count : 0;
-	struct sa_list *list = calloc(1, sizeof(*list) + n * sizeof(list->sa[0]));
+	struct sa_list *list = calloc(1, sizeof(*list) + n * sizeof(void *));
 
 	if (!list)
 		return NULL;

@@ -293,15 +293,17 @@ static int route_drop(struct routing *r, struct route_item *item)
 
 void routing_close(struct routing *r)
 {
-	struct route_item *route, *t1;
-	struct rule_item *rule, *t2;
+	struct route_item *route = r->routes, *next_route;
+	struct rule_item *rule = r->rules, *next_rule;
 
-	HASH_ITER(hh, r->routes, route, t1) {
-		HASH_DEL(r->routes, route);
+	HASH_CLEAR(hh, r->routes);
+	HASH_CLEAR(hh, r->rules);
+	for (; route; route = next_route) {
+		next_route = route->hh.next;
 		free(route);
 	}
-	HASH_ITER(hh, r->rules, rule, t2) {
-		HASH_DEL(r->rules, rule);
+	for (; rule; rule = next_rule) {
+		next_rule = rule->hh.next;
 		free(rule);
 	}
 	rtnetlink_close(&r->nl);

@@ -1,6 +1,7 @@
 #include "esp/worker.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +9,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/secret.h"
 
 enum {
@@ -74,6 +77,11 @@ bool worker_start(struct esp_worker *w)
 	w->started = err == 0;
 	errno = err;
 	return w->started;
+}
+
+bool worker_watch_tun(struct esp_worker *w)
+{
+	return watch(w, w->tun_fd, TAG_TUN);
 }
 
 bool worker_watch_udp(struct esp_worker *w, size_t slot)
@@ -167,6 +175,14 @@ bool worker_limits(struct esp_worker *w, struct sa_common *c, enum sa_direction 
 	return hard;
 }
 
+void worker_device_gone(struct esp_worker *w)
+{
+	struct worker_event e = { .kind = EVENT_DEVICE_GONE };
+
+	if (worker_tell(w, &e))
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->tun_fd, NULL);
+}
+
 void worker_random(struct esp_worker *w, uint8_t *out, size_t len)
 {
 	if (w->random_left < len) {
@@ -223,6 +239,16 @@ static void turn(struct esp_worker *w, const struct epoll_event *events, int n)
 	}
 }
 
+/* What the thread needs is open; nothing that reaches it may use more. */
+static void drop_privileges(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	if (syscall(SYS_capset, &header, none) != 0)
+		log_debug("the ESP worker keeps its capabilities: %s", strerror(errno));
+}
+
 static void *worker_main(void *arg)
 {
 	struct esp_worker *w = arg;
@@ -231,6 +257,7 @@ static void *worker_main(void *arg)
 
 	snprintf(name, sizeof(name), "esp%u", w->index);
 	pthread_setname_np(pthread_self(), name);
+	drop_privileges();
 	while (!atomic_load(&w->stop)) {
 		int n = epoll_wait(w->epoll_fd, events, EPOLL_EVENTS,
 				   w->held_count ? HELD_WAIT_MS : WAIT_MS);

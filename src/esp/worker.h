@@ -54,6 +54,7 @@ enum worker_event_kind {
 	EVENT_EXPIRE,
 	EVENT_FIRST_PACKET,
 	EVENT_PEER_MOVED,
+	EVENT_DEVICE_GONE,
 	EVENT_PATH_MTU, /* spi 0: EMSGSIZE of child_id; else an ICMP error about this SPI */
 };
 
@@ -169,6 +170,8 @@ void worker_close(struct esp_worker *w);
 void worker_quiesce(struct esp_worker *w);
 /** Watch the UDP socket of `slot`, whose members are set. False with errno. */
 bool worker_watch_udp(struct esp_worker *w, size_t slot);
+/** Watch the TUN device (again, after EVENT_DEVICE_GONE). False with errno. */
+bool worker_watch_tun(struct esp_worker *w);
 /** SAs or policies changed: forget cached flows, look at the packets that wait. */
 void worker_changed(struct esp_worker *w);
 
@@ -178,6 +181,8 @@ void worker_changed(struct esp_worker *w);
 bool worker_tell(struct esp_worker *w, const struct worker_event *e);
 /** Events of an SA's limits, once each. True when the hard one is reached. */
 bool worker_limits(struct esp_worker *w, struct sa_common *c, enum sa_direction direction);
+/** TUN is no device any more: no longer watched, and the daemon's thread is told. */
+void worker_device_gone(struct esp_worker *w);
 /** `len` unpredictable bytes (RFC 3602 §2: the IV of CBC). */
 void worker_random(struct esp_worker *w, uint8_t *out, size_t len);
 

@@ -363,6 +363,14 @@ check_not "drops it" tcp 5001 1000
 check "and no other" tcp 5002 20000000
 tell 1 unpolicy 16700 >/dev/null
 
+# --- somebody removes the device ---
+ip -n esp-1 link del ipsec0
+tap "$WIRE"
+check "the device that was removed comes again" waitfor 3 at 1 ip link show ipsec0
+check "client reaches server again" waitfor 3 pings 1
+tap_stop "$WIRE"
+check "nothing crossed in clear" equal "$(clear_of "$WIRE")" 0
+
 # --- limits ---
 id=$((id + 1))
 check "SAs for 40 packets" sas $id 0x010000d1 0x020000d2 packets=40

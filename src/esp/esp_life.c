@@ -1,0 +1,197 @@
+/* The life of a back end: its start, its end, and a device that goes away in between. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "esp/esp.h"
+#include "esp/esp_backend.h"
+#include "esp/tun.h"
+
+static struct esp_backend *self(struct backend *b)
+{
+	return (struct esp_backend *)b;
+}
+
+static void free_records(struct esp_backend *b)
+{
+	struct policy_record *p = b->policy_records, *next_policy;
+	struct sa_record *r = b->sa_records, *next_sa;
+
+	HASH_CLEAR(hh, b->sa_records);
+	HASH_CLEAR(hh, b->policy_records);
+	for (; r; r = next_sa) {
+		next_sa = r->hh.next;
+		sa_in_free(r->in);
+		sa_out_free(r->out);
+		secret_free(r);
+	}
+	for (; p; p = next_policy) {
+		next_policy = p->hh.next;
+		free((void *)(uintptr_t)atomic_load(&p->state.out));
+		if (p->routes) {
+			free(p->routes->rules);
+			free(p->routes->routes);
+			free(p->routes);
+		}
+		free(p);
+	}
+	free(b->policies);
+	b->policies = NULL;
+}
+
+void esp_backend_close(struct backend *base, bool keep)
+{
+	struct esp_backend *b = self(base);
+
+	worker_close(&b->worker);
+	free_records(b);
+	sa_table_free(&b->sas);
+	if (!keep) {
+		routing_clear(&b->routing);
+		if (b->use_guard)
+			guard_clear(&b->guard);
+		if (b->tun_fd >= 0)
+			tun_release(b->tun_fd);
+	}
+	routing_close(&b->routing);
+	guard_close(&b->guard);
+	esp_mtu_free(b);
+	if (b->tun_fd >= 0)
+		close(b->tun_fd);
+	if (b->timer_fd >= 0)
+		close(b->timer_fd);
+	free(b);
+}
+
+void esp_backend_settle(struct backend *base)
+{
+	struct esp_backend *b = self(base);
+
+	b->settled = true;
+	routing_settle(&b->routing);
+	esp_rebuild_guard(b);
+}
+
+bool esp_backend_sweep(const char *tun_name)
+{
+	struct routing routing;
+	struct guard guard;
+	bool ok;
+
+	if (!tun_name)
+		tun_name = ESP_TUN_NAME;
+	ok = routing_open(&routing) == 0 && routing_clear(&routing);
+	routing_close(&routing);
+	guard_open(&guard, tun_name);
+	if (guard.built)
+		ok = guard_clear(&guard) && ok;
+	guard_close(&guard);
+	return tun_remove(tun_name) && ok;
+}
+
+/* Device, rules and filter; false with a sentence. */
+static bool start_system(struct esp_backend *b, struct backend_error *err)
+{
+	int rc;
+
+	b->tun_fd = tun_open(b->tun_name, err);
+	if (b->tun_fd < 0)
+		return false;
+	tun_configure(b->tun_name);
+	b->ifindex = if_nametoindex(b->tun_name);
+	rc = routing_open(&b->routing);
+	if (rc)
+		return esp_fail(err, "cannot read the system's routing rules: %s", strerror(-rc));
+	esp_mtu_refresh(b);
+	rc = netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
+	if (rc)
+		return esp_fail(err, "cannot bring %s up: %s", b->tun_name, strerror(-rc));
+	if (!routing_start(&b->routing, b->ifindex, err))
+		return false;
+	if (b->use_guard)
+		guard_open(&b->guard, b->tun_name);
+	b->settled = !routing_has_stale(&b->routing) && !b->guard.built;
+	return true;
+}
+
+/* Someone removed the device, and with it our routes; the unreachable ones beneath them held. */
+void esp_device_again(struct esp_backend *b)
+{
+	struct policy_record *p, *tmp;
+	struct backend_error err;
+	int fd;
+
+	log_warning("%s was removed: making it again", b->tun_name);
+	fd = tun_open(b->tun_name, &err);
+	if (fd < 0 || dup3(fd, b->tun_fd, O_CLOEXEC) < 0) {
+		log_error("traffic of policies is dropped: %s", fd < 0 ? err.text : strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	close(fd);
+	tun_configure(b->tun_name);
+	b->ifindex = b->routing.ifindex = if_nametoindex(b->tun_name);
+	b->mtu = 0;
+	esp_mtu_refresh(b);
+	netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
+	HASH_ITER(hh, b->policy_records, p, tmp) {
+		struct route_set *routes = p->set ? routing_add(&b->routing, &p->policy, &err) : NULL;
+
+		if (p->set && !routes) {
+			log_error("\"%s\": traffic is dropped: %s", p->policy.conn, err.text);
+			continue;
+		}
+		routing_remove(&b->routing, p->routes);
+		p->routes = routes;
+	}
+	if (!worker_watch_tun(&b->worker))
+		log_error("cannot watch %s: %s", b->tun_name, strerror(errno));
+}
+
+static bool start_worker(struct esp_backend *b, struct backend_error *err)
+{
+	if (!sa_table_init(&b->sas) || !worker_init(&b->worker, 0, b->tun_fd, &b->sas))
+		return esp_fail(err, "out of memory or descriptors for the ESP worker");
+	atomic_store(&b->worker.tun_mtu, b->mtu);
+	if (!wire_open(&b->worker))
+		return esp_fail(err, "cannot open a raw socket for ESP: %s%s", strerror(errno),
+			    errno == EPERM ? "; user-space ESP needs CAP_NET_RAW" : "");
+	b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (b->timer_fd < 0 || !worker_start(&b->worker))
+		return esp_fail(err, "cannot start the ESP worker: %s", strerror(errno));
+	esp_mtu_refresh_soon(b);
+	return true;
+}
+
+struct backend *esp_backend_new(const struct backend_events *events,
+				const struct esp_options *options, struct backend_error *err)
+{
+	struct esp_backend *b = calloc(1, sizeof(*b));
+	const char *name = options && options->tun_name ? options->tun_name : ESP_TUN_NAME;
+	bool there = if_nametoindex(name) != 0;
+
+	err->text[0] = '\0';
+	if (!b) {
+		esp_fail(err, "out of memory");
+		return NULL;
+	}
+	b->base.ops = &esp_backend_ops;
+	b->events = *events;
+	b->use_guard = !options || !options->no_guard;
+	b->tun_fd = b->timer_fd = -1;
+	snprintf(b->tun_name, sizeof(b->tun_name), "%s", name);
+	b->worker.epoll_fd = b->worker.kick_fd = b->worker.event_fd = -1;
+	b->worker.raw4_fd = b->worker.raw6_fd = -1;
+	if (!start_system(b, err) || !start_worker(b, err)) {
+		/* what was there before us stays and goes on dropping */
+		esp_backend_close((struct backend *)b, there);
+		return NULL;
+	}
+	return (struct backend *)b;
+}
