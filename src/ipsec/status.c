@@ -64,7 +64,7 @@ static void print_setup(const char *prefix, const json_t *status)
 		else if (json_is_integer(value))
 			OUT("%s=%lld", key, (long long)json_integer_value(value));
 		else
-			OUT("%s=%s", key, json_is_true(value) ? "yes" : "no");
+			OUT("%s=%s", key, json_is_null(value) ? "unset" : json_is_true(value) ? "yes" : "no");
 	}
 }
 
