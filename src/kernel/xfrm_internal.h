@@ -54,7 +54,7 @@ struct xfrm_backend {
 	struct netlink_batch *batch;
 	int timer; /* timerfd, armed while children wait for their first packet */
 	unsigned poll_ms;
-	TAILQ_HEAD(, xfrm_child) waiting;
+	TAILQ_HEAD(xfrm_waiting, xfrm_child) waiting;
 	struct xfrm_child *children, *children_by_spi;
 	struct xfrm_slot *slots;
 	struct xfrm_entry *entries;

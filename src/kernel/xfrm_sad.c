@@ -53,6 +53,7 @@ void xfrm_child_gone(struct xfrm_backend *x, struct xfrm_child *c, enum sa_direc
 		c->has_out = false;
 	if (c->has_in || c->has_out)
 		return;
+	/* NOLINTNEXTLINE(clang-analyzer-*): uthash keeps its table while it has an element */
 	HASH_DELETE(hh, x->children, c);
 	free(c);
 }
@@ -90,6 +91,9 @@ static int alloc(struct xfrm_backend *x, const struct ip_address *local,
 	struct new_spi n = { 0 };
 	int error;
 
+	*spi = 0;
+	if (why != NULL)
+		why[0] = '\0';
 	if (!xfrm_state_encode_alloc(&r.header, sizeof(r), local, remote, reqid, mode, SPI_MIN,
 				     UINT32_MAX))
 		return EMSGSIZE;

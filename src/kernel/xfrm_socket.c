@@ -21,8 +21,8 @@ bool xfrm_socket_bypass(int fd, int family, struct backend_error *err)
 	struct xfrm_userpolicy_info p = { .action = XFRM_POLICY_ALLOW };
 
 	p.sel.family = (uint16_t)family;
-	for (uint8_t dir = XFRM_POLICY_IN; dir <= XFRM_POLICY_OUT; dir++) {
-		p.dir = dir;
+	for (int dir = XFRM_POLICY_IN; dir <= XFRM_POLICY_OUT; dir++) {
+		p.dir = (uint8_t)dir;
 		if (setsockopt(fd, level, option, &p, sizeof(p)) != 0)
 			return xfrm_fail(err, errno, NULL, "a socket of IKE cannot bypass policies");
 	}

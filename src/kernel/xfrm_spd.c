@@ -37,6 +37,7 @@ static struct xfrm_slot *slot_make(struct xfrm_backend *x, const struct xfrm_rul
 
 static void slot_free(struct xfrm_backend *x, struct xfrm_slot *s)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-*): uthash keeps its table while it has an element */
 	HASH_DELETE(hh, x->slots, s);
 	free(s);
 }
@@ -53,6 +54,7 @@ static const struct xfrm_rule *rules_find(const struct xfrm_rules *rules,
 					  const struct xfrm_rule_key *key)
 {
 	for (size_t i = 0; i < rules->count; i++)
+		/* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): padding is zeroed */
 		if (memcmp(&rules->rule[i].key, key, sizeof(*key)) == 0)
 			return &rules->rule[i];
 	return NULL;
@@ -176,6 +178,7 @@ static struct xfrm_entry *entry_make(struct xfrm_backend *x, uint32_t reqid)
 
 static void entry_free(struct xfrm_backend *x, struct xfrm_entry *e)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-*): uthash keeps its table while it has an element */
 	HASH_DELETE(hh, x->entries, e);
 	xfrm_rules_free(&e->rules);
 	free(e);
