@@ -48,8 +48,12 @@ struct command {
 	const char *args;    /* for usage */
 	const char *help;    /* one line */
 	int (*run)(const struct options *o, const struct command *c, int argc, char **argv);
-	const char *request; /* command of the control socket, for those that only pass it on */
+	const char *request; /* command of the control socket, for those that ask the daemon */
 	bool in_help;
+	/* of a report (run_report): the part of the daemon's answer that is shown, a new reference,
+	 * and how it looks as text */
+	json_t *(*select)(json_t *data);
+	void (*print)(const struct options *o, const json_t *selected);
 };
 
 /** The whole table; ends with a NULL name. */
@@ -65,15 +69,25 @@ int run_connection(const struct options *, const struct command *, int, char **)
 int run_daemon_request(const struct options *, const struct command *, int, char **);
 int run_auto(const struct options *, const struct command *, int, char **);
 int run_whack(const struct options *, const struct command *, int, char **);
-/* status.c, states.c, sa.c: reports */
-int run_status(const struct options *, const struct command *, int, char **);
-int run_connectionstatus(const struct options *, const struct command *, int, char **);
-int run_briefstatus(const struct options *, const struct command *, int, char **);
-int run_trafficstatus(const struct options *, const struct command *, int, char **);
-int run_showstates(const struct options *, const struct command *, int, char **);
-int run_sa(const struct options *, const struct command *, int, char **);
-int run_why(const struct options *, const struct command *, int, char **);
-int run_listsecrets(const struct options *, const struct command *, int, char **);
+/* report.c: ask the daemon, show the answer as text or JSON */
+int run_report(const struct options *, const struct command *, int, char **);
+json_t *select_all(json_t *data);
+/* status.c, states.c, sa.c: what reports show */
+json_t *select_connections(json_t *status);
+json_t *select_states(json_t *status);
+json_t *select_traffic(json_t *status);
+json_t *select_counts(json_t *status);
+json_t *select_failures(json_t *data);
+void print_status(const struct options *, const json_t *status);
+void print_connections(const struct options *, const json_t *connections);
+void print_states(const struct options *, const json_t *states);
+void print_traffic(const struct options *, const json_t *children);
+void print_counts(const struct options *, const json_t *counts);
+void print_sas(const struct options *, const json_t *data);
+void print_failures(const struct options *, const json_t *failures);
+void print_secrets(const struct options *, const json_t *data);
+/** `000 ` in 4.x style, else nothing: what stands before a line of a report. */
+const char *report_prefix(const struct options *o);
 /* service.c: the daemon as a service */
 int run_start(const struct options *, const struct command *, int, char **);
 int run_stop(const struct options *, const struct command *, int, char **);

@@ -72,26 +72,14 @@ static void print_policy(const json_t *p)
 		       json_text(tmpl, "dst"), (long long)json_number(tmpl, "reqid"), json_text(tmpl, "mode"));
 }
 
-int run_sa(const struct options *o, const struct command *c, int argc, char **argv)
+void print_sas(const struct options *o, const json_t *data)
 {
-	int rc = EXIT_OK;
 	size_t i;
 	const json_t *item;
 
-	(void)argv;
-	if (argc != 0)
-		return command_usage(c);
-	json_t *data = client_report(o, c->request, NULL, &rc);
-	if (data == NULL)
-		return rc;
-	if (o->json) {
-		rc = client_print_json(data);
-	} else {
-		json_array_foreach(json_object_get(data, "states"), i, item)
-			print_state(item);
-		json_array_foreach(json_object_get(data, "policies"), i, item)
-			print_policy(item);
-	}
-	json_decref(data);
-	return rc;
+	(void)o;
+	json_array_foreach(json_object_get(data, "states"), i, item)
+		print_state(item);
+	json_array_foreach(json_object_get(data, "policies"), i, item)
+		print_policy(item);
 }

@@ -217,6 +217,6 @@ int run_setup(const struct options *o, const struct command *c, int argc, char *
 	if (strcmp(verb, "restart") == 0)
 		return run_restart(o, command_find("restart"), 0, NULL);
 	if (strcmp(verb, "status") == 0)
-		return run_status(o, command_find("status"), 0, NULL);
+		return run_report(o, command_find("status"), 0, NULL);
 	return command_usage(c);
 }

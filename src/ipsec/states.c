@@ -1,19 +1,18 @@
 /* showstates, trafficstatus, briefstatus: the lines that scripts parse. */
-#include "ipsec/states.h"
-
 #include <stdio.h>
 #include <string.h>
 
 #include "ipsec/client.h"
-
-const char *report_prefix(const struct options *o)
-{
-	return o->style == STYLE_4 ? "000 " : "";
-}
+#include "ipsec/command.h"
 
 static bool is_child(const json_t *state)
 {
 	return strcmp(json_text(state, "kind"), "child") == 0;
+}
+
+static bool is_up(const json_t *state)
+{
+	return strcmp(json_text(state, "state"), "established") == 0;
 }
 
 static void print_due(const json_t *state, const char *key, const char *event)
@@ -35,7 +34,7 @@ static void print_spi(const json_t *state, const char *spi_key, const char *addr
 	printf(" esp.%s@%s", spi, json_text(state, address_key));
 }
 
-static void print_traffic(const struct options *o, const json_t *state)
+static void print_child_lines(const struct options *o, const json_t *state)
 {
 	printf("%s#%lld: \"%s\"", report_prefix(o), (long long)json_number(state, "id"),
 	       json_text(state, "connection"));
@@ -47,9 +46,9 @@ static void print_traffic(const struct options *o, const json_t *state)
 	       (long long)json_number(state, "in_bytes"), (long long)json_number(state, "out_bytes"));
 }
 
-void states_print(const struct options *o, const json_t *state)
+static void print_state(const struct options *o, const json_t *state)
 {
-	bool child = is_child(state), established = strcmp(json_text(state, "state"), "established") == 0;
+	bool child = is_child(state), established = is_up(state);
 	const char *story = child ? "established Child SA" : "established IKE SA";
 
 	printf("%s#%lld: \"%s\":%lld ", report_prefix(o), (long long)json_number(state, "id"),
@@ -71,118 +70,79 @@ void states_print(const struct options *o, const json_t *state)
 		printf(" IKE SA #%lld;", (long long)json_number(state, "ike_sa"));
 	fputs(" idle;\n", stdout);
 	if (child && established)
-		print_traffic(o, state);
+		print_child_lines(o, state);
 }
 
-static size_t count_states(const json_t *states, bool child, bool established)
+void print_states(const struct options *o, const json_t *states)
 {
-	size_t i, n = 0;
+	size_t i;
 	const json_t *state;
 
-	json_array_foreach(states, i, state) {
-		bool up = strcmp(json_text(state, "state"), "established") == 0;
+	json_array_foreach(states, i, state)
+		print_state(o, state);
+}
 
-		n += is_child(state) == child && up == established;
+json_t *select_states(json_t *status)
+{
+	return json_incref(json_object_get(status, "states"));
+}
+
+json_t *select_traffic(json_t *status)
+{
+	json_t *children = json_array(), *state;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "states"), i, state) {
+		if (is_child(state) && is_up(state))
+			json_array_append(children, state);
 	}
+	return children;
+}
+
+void print_traffic(const struct options *o, const json_t *children)
+{
+	size_t i;
+	const json_t *state;
+
+	json_array_foreach(children, i, state) {
+		printf("%s#%lld: \"%s\", type=ESP, add_time=%lld, inBytes=%lld, outBytes=%lld",
+		       o->style == STYLE_4 ? "006 " : "", (long long)json_number(state, "id"),
+		       json_text(state, "connection"), (long long)json_number(state, "add_time"),
+		       (long long)json_number(state, "in_bytes"), (long long)json_number(state, "out_bytes"));
+		if (o->style == STYLE_5)
+			fputs(", maxBytes=2^63B", stdout);
+		printf(", id='%s'\n", json_text(state, "peer_id"));
+	}
+}
+
+static json_int_t count(const json_t *status, bool child, bool up)
+{
+	size_t i;
+	json_int_t n = 0;
+	const json_t *state;
+
+	json_array_foreach(json_object_get(status, "states"), i, state)
+		n += is_child(state) == child && is_up(state) == up;
 	return n;
 }
 
-void states_print_counts(const struct options *o, const json_t *status)
+json_t *select_counts(json_t *status)
 {
-	const json_t *states = json_object_get(status, "states");
+	return json_pack("{s:O?,s:b,s:I,s:I,s:I}", "counters", json_object_get(status, "counters"),
+			 "cookies_required", json_flag(status, "cookies_required"), "ike_established",
+			 count(status, false, true), "ike_half_open", count(status, false, false),
+			 "child_established", count(status, true, true));
+}
+
+void print_counts(const struct options *o, const json_t *counts)
+{
 	const char *prefix = report_prefix(o);
-	size_t ike = count_states(states, false, true), half = count_states(states, false, false);
-	size_t child = count_states(states, true, true);
+	long long ike = json_number(counts, "ike_established"), half = json_number(counts, "ike_half_open");
+	long long child = json_number(counts, "child_established");
 
 	printf("%sState Information: DDoS cookies %s, Accepting new IKE connections\n", prefix,
-	       json_flag(status, "cookies_required") ? "required" : "not required");
-	printf("%sIKE SAs: total(%zu), half-open(%zu), open(0), authenticated(%zu), anonymous(0)\n", prefix,
+	       json_flag(counts, "cookies_required") ? "required" : "not required");
+	printf("%sIKE SAs: total(%lld), half-open(%lld), open(0), authenticated(%lld), anonymous(0)\n", prefix,
 	       ike + half, half, ike);
-	printf("%sIPsec SAs: total(%zu), authenticated(%zu), anonymous(0)\n", prefix, child, child);
-}
-
-int run_showstates(const struct options *o, const struct command *c, int argc, char **argv)
-{
-	int rc = EXIT_OK;
-	size_t i;
-	const json_t *state;
-
-	if (argc > 1)
-		return command_usage(c);
-	json_t *status = client_report(o, c->request, argc == 1 ? argv[0] : NULL, &rc);
-	if (status == NULL)
-		return rc;
-	if (o->json) {
-		rc = client_print_json(json_object_get(status, "states"));
-	} else {
-		json_array_foreach(json_object_get(status, "states"), i, state)
-			states_print(o, state);
-	}
-	json_decref(status);
-	return rc;
-}
-
-static void print_child_traffic(const struct options *o, const json_t *state)
-{
-	printf("%s#%lld: \"%s\", type=ESP, add_time=%lld, inBytes=%lld, outBytes=%lld",
-	       o->style == STYLE_4 ? "006 " : "", (long long)json_number(state, "id"),
-	       json_text(state, "connection"), (long long)json_number(state, "add_time"),
-	       (long long)json_number(state, "in_bytes"), (long long)json_number(state, "out_bytes"));
-	if (o->style == STYLE_5)
-		fputs(", maxBytes=2^63B", stdout);
-	printf(", id='%s'\n", json_text(state, "peer_id"));
-}
-
-int run_trafficstatus(const struct options *o, const struct command *c, int argc, char **argv)
-{
-	int rc = EXIT_OK;
-	size_t i;
-	json_t *state;
-
-	if (argc > 1)
-		return command_usage(c);
-	json_t *status = client_report(o, c->request, argc == 1 ? argv[0] : NULL, &rc);
-	if (status == NULL)
-		return rc;
-	json_t *children = json_array();
-	json_array_foreach(json_object_get(status, "states"), i, state) {
-		if (is_child(state) && strcmp(json_text(state, "state"), "established") == 0)
-			json_array_append(children, state);
-	}
-	if (o->json)
-		rc = client_print_json(children);
-	json_array_foreach(children, i, state) {
-		if (!o->json)
-			print_child_traffic(o, state);
-	}
-	json_decref(children);
-	json_decref(status);
-	return rc;
-}
-
-int run_briefstatus(const struct options *o, const struct command *c, int argc, char **argv)
-{
-	int rc = EXIT_OK;
-
-	(void)argv;
-	if (argc != 0)
-		return command_usage(c);
-	json_t *status = client_report(o, c->request, NULL, &rc);
-	if (status == NULL)
-		return rc;
-	if (!o->json) {
-		states_print_counts(o, status);
-	} else {
-		const json_t *states = json_object_get(status, "states");
-		json_t *counts = json_pack("{s:o,s:I,s:I,s:I}", "counters",
-					   json_incref(json_object_get(status, "counters")),
-					   "ike_established", (json_int_t)count_states(states, false, true),
-					   "ike_half_open", (json_int_t)count_states(states, false, false),
-					   "child_established", (json_int_t)count_states(states, true, true));
-
-		rc = client_print_json(counts);
-		json_decref(counts);
-	}
-	json_decref(status);
-	return rc;
+	printf("%sIPsec SAs: total(%lld), authenticated(%lld), anonymous(0)\n", prefix, child, child);
 }

@@ -5,7 +5,6 @@
 
 #include "ipsec/client.h"
 #include "ipsec/command.h"
-#include "ipsec/states.h"
 
 /* A line of the report after its prefix; blocks are separated by a line of one blank. */
 #define OUT(...) (fputs(prefix, stdout), printf(__VA_ARGS__), putchar('\n'))
@@ -68,7 +67,6 @@ static void print_setup(const char *prefix, const json_t *status)
 	}
 }
 
-/* The first member of a list of strings, "" when it is empty; `ipsec status` shows one. */
 static void print_subnets(const json_t *end)
 {
 	size_t i;
@@ -193,11 +191,11 @@ static void print_connection(const struct options *o, const json_t *conn)
 	print_failure(prefix, name, json_object_get(conn, "failure"));
 }
 
-static void print_connections(const struct options *o, const json_t *status)
+void print_connections(const struct options *o, const json_t *conns)
 {
 	const char *prefix = report_prefix(o);
 	size_t i, active = 0, routed = 0;
-	const json_t *conn, *conns = json_object_get(status, "connections");
+	const json_t *conn;
 
 	OUT("Connection list:");
 	SEPARATOR();
@@ -213,11 +211,9 @@ static void print_connections(const struct options *o, const json_t *status)
 		OUT("Total IPsec connections: loaded %zu, routed %zu, active %zu", json_array_size(conns), routed, active);
 }
 
-static void print_status(const struct options *o, const json_t *status)
+void print_status(const struct options *o, const json_t *status)
 {
 	const char *prefix = report_prefix(o);
-	size_t i;
-	const json_t *state;
 
 	print_backend(prefix, status);
 	SEPARATOR();
@@ -225,94 +221,54 @@ static void print_status(const struct options *o, const json_t *status)
 	SEPARATOR();
 	print_setup(prefix, status);
 	SEPARATOR();
-	print_connections(o, status);
+	print_connections(o, json_object_get(status, "connections"));
 	SEPARATOR();
-	states_print_counts(o, status);
+	json_t *counts = select_counts((json_t *)status);
+	print_counts(o, counts);
+	json_decref(counts);
 	SEPARATOR();
-	json_array_foreach(json_object_get(status, "states"), i, state)
-		states_print(o, state);
+	print_states(o, json_object_get(status, "states"));
 }
 
-int run_status(const struct options *o, const struct command *c, int argc, char **argv)
+json_t *select_connections(json_t *status)
 {
-	int rc = EXIT_OK;
-
-	if (argc > 1)
-		return command_usage(c);
-	json_t *status = client_report(o, c->request, argc == 1 ? argv[0] : NULL, &rc);
-	if (status == NULL)
-		return rc;
-	if (o->json)
-		rc = client_print_json(status);
-	else
-		print_status(o, status);
-	json_decref(status);
-	return rc;
+	return json_incref(json_object_get(status, "connections"));
 }
 
-int run_connectionstatus(const struct options *o, const struct command *c, int argc, char **argv)
+json_t *select_failures(json_t *data)
 {
-	int rc = EXIT_OK;
-
-	if (argc > 1)
-		return command_usage(c);
-	json_t *status = client_report(o, c->request, argc == 1 ? argv[0] : NULL, &rc);
-	if (status == NULL)
-		return rc;
-	if (o->json)
-		rc = client_print_json(json_object_get(status, "connections"));
-	else
-		print_connections(o, status);
-	json_decref(status);
-	return rc;
+	return json_incref(json_object_get(data, "failures"));
 }
 
-int run_why(const struct options *o, const struct command *c, int argc, char **argv)
+void print_failures(const struct options *o, const json_t *failures)
 {
-	int rc = EXIT_OK;
 	size_t i;
 	const json_t *failure;
 
-	if (argc > 1)
-		return command_usage(c);
-	json_t *data = client_report(o, c->request, argc == 1 ? argv[0] : NULL, &rc);
-	if (data == NULL)
-		return rc;
-	const json_t *failures = json_object_get(data, "failures");
-	if (o->json)
-		rc = client_print_json(failures);
-	else if (json_array_size(failures) == 0)
+	if (json_array_size(failures) == 0)
 		puts("no failures");
 	json_array_foreach(failures, i, failure) {
 		char when[32] = "";
 		time_t t = (time_t)json_number(failure, "time");
 		struct tm tm;
 
-		if (o->json)
-			break;
 		if (localtime_r(&t, &tm) != NULL)
 			strftime(when, sizeof(when), "%F %T ", &tm);
 		fputs(when, stdout);
-		print_failure("", json_text(failure, "connection"), failure);
+		print_failure(report_prefix(o), json_text(failure, "connection"), failure);
 	}
-	json_decref(data);
-	return rc;
 }
 
-int run_listsecrets(const struct options *o, const struct command *c, int argc, char **argv)
+void print_secrets(const struct options *o, const json_t *data)
 {
-	int rc = EXIT_OK;
+	const char *prefix = report_prefix(o);
 
-	(void)argv;
-	if (argc != 0)
-		return command_usage(c);
-	json_t *data = client_report(o, c->request, NULL, &rc);
-	if (data == NULL)
-		return rc;
-	if (o->json)
-		rc = client_print_json(data);
-	else
-		printf("List of Pre-shared secrets\n%s", json_text(data, "text"));
-	json_decref(data);
-	return rc;
+	OUT("List of Pre-shared secrets");
+	SEPARATOR();
+	for (const char *line = json_text(data, "text"); line[0] != '\0';) {
+		size_t len = strcspn(line, "\n");
+
+		OUT("%.*s", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
 }
