@@ -13,7 +13,7 @@
 #include "base/secret.h"
 #include "esp/esp_backend.h"
 
-enum { IKE_A_TURN = 256 };
+enum { IKE_A_TURN = 256, GUARD_BURST_US = 20000 };
 
 static struct esp_backend *self(struct backend *b)
 {
@@ -342,6 +342,10 @@ static void publish_policies(struct esp_backend *b, struct policy_list *list)
 	struct policy_list *old = b->policies;
 
 	b->policies = list;
+	if (b->gathering) { /* the worker has seen none of them yet */
+		free(old);
+		return;
+	}
 	atomic_store(&b->worker.policies, list);
 	worker_changed(&b->worker);
 	worker_quiesce(&b->worker);
@@ -383,14 +387,30 @@ static bool same_guard(const struct sa_policy *a, const struct sa_policy *b)
 	       ts_list_equal(&a->remote_ts, &b->remote_ts);
 }
 
+static void flush_guard(struct esp_backend *b)
+{
+	if (!guard_flush(&b->guard))
+		esp_rebuild_guard(b);
+	b->guard_flushed_us = clock_now_us();
+}
+
 static void update_guard(struct esp_backend *b, const struct policy_record *p,
 			 const struct sa_policy *old)
 {
 	if (!b->use_guard || (old && same_guard(old, &p->policy)))
 		return;
+	if (b->gathering)
+		return;
 	/* before settling, a predecessor's rules stay in force, and ours come behind them */
-	if ((old && b->settled) || !guard_append(&b->guard, &p->policy))
+	if ((old && b->settled) || !guard_append(&b->guard, &p->policy)) {
 		esp_rebuild_guard(b);
+		return;
+	}
+	/* one policy takes effect at once; of many in a row, all but the first together */
+	if (clock_now_us() - b->guard_flushed_us > GUARD_BURST_US)
+		flush_guard(b);
+	else
+		eventfd_write(b->worker.event_fd, 1);
 }
 
 static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
@@ -602,6 +622,8 @@ static void op_process(struct backend *base, int fd)
 	drain_ike(b);
 	if (b->guard_dirty && b->settled)
 		esp_rebuild_guard(b);
+	else if (b->guard.pending.len)
+		flush_guard(b);
 }
 
 const struct backend_ops esp_backend_ops = {

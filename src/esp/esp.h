@@ -34,6 +34,8 @@ enum {
 struct esp_options {
 	const char *tun_name; /* NULL: ESP_TUN_NAME */
 	bool no_guard;        /* without the packet filter (tests) */
+	/* policies set before esp_backend_settle() reach packet filter and worker there, all at once */
+	bool gather;
 };
 
 /**

@@ -52,6 +52,7 @@ struct esp_backend {
 	int tun_fd, timer_fd;
 	unsigned ifindex;
 	bool settled, guard_dirty, use_guard;
+	bool gathering; /* packet filter and worker wait for esp_backend_settle() */
 	struct routing routing;
 	struct guard guard;
 	struct sa_table sas;
@@ -60,6 +61,7 @@ struct esp_backend {
 	struct policy_record *policy_records;
 	struct path_mtu *path_mtus;
 	uint32_t mtu;
+	uint64_t guard_flushed_us;
 	struct esp_worker worker;
 };
 

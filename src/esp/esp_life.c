@@ -73,6 +73,12 @@ void esp_backend_settle(struct backend *base)
 	struct esp_backend *b = self(base);
 
 	b->settled = true;
+	if (b->gathering) {
+		b->gathering = false;
+		atomic_store(&b->worker.policies, b->policies);
+		worker_changed(&b->worker);
+		worker_quiesce(&b->worker);
+	}
 	routing_settle(&b->routing);
 	esp_rebuild_guard(b);
 }
@@ -122,7 +128,7 @@ static bool start_system(struct esp_backend *b, struct backend_error *err)
 /* Someone removed the device, and with it our routes; the unreachable ones beneath them held. */
 void esp_device_again(struct esp_backend *b)
 {
-	struct policy_record *p, *tmp;
+	struct policy_record *p;
 	struct backend_error err;
 	int fd;
 
@@ -140,10 +146,13 @@ void esp_device_again(struct esp_backend *b)
 	b->mtu = 0;
 	esp_mtu_refresh(b);
 	netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
-	HASH_ITER(hh, b->policy_records, p, tmp) {
-		struct route_set *routes = p->set ? routing_add(&b->routing, &p->policy, &err) : NULL;
+	for (p = b->policy_records; p; p = p->hh.next) {
+		struct route_set *routes;
 
-		if (p->set && !routes) {
+		if (!p->set)
+			continue;
+		routes = routing_add(&b->routing, &p->policy, &err);
+		if (!routes) {
 			log_error("\"%s\": traffic is dropped: %s", p->policy.conn, err.text);
 			continue;
 		}
@@ -184,6 +193,7 @@ struct backend *esp_backend_new(const struct backend_events *events,
 	b->base.ops = &esp_backend_ops;
 	b->events = *events;
 	b->use_guard = !options || !options->no_guard;
+	b->gathering = options && options->gather;
 	b->tun_fd = b->timer_fd = -1;
 	snprintf(b->tun_name, sizeof(b->tun_name), "%s", name);
 	b->worker.epoll_fd = b->worker.kick_fd = b->worker.event_fd = -1;

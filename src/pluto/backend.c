@@ -26,7 +26,10 @@ static bool open_user(struct daemon *d, const char *reason)
 {
 	struct backend_error err = { "" };
 
-	d->backend = esp_backend_new(&d->backend_events, NULL, &err);
+	/* a thousand policies one by one would take the packet filter seconds */
+	static const struct esp_options options = { .gather = true };
+
+	d->backend = esp_backend_new(&d->backend_events, &options, &err);
 	if (d->backend == NULL) {
 		daemon_fail(d, "cannot use user-space ESP: %s", err.text);
 		return false;
