@@ -169,9 +169,18 @@ void duplicate_due(struct ike_engine *e, struct ike_sa *sa)
 		ike_arm_life(e, sa);
 		return;
 	}
-	if (!children_covered(e, sa, to) && ++sa->redundant_tries < REDUNDANT_TRIES) {
-		timer_arm(e->wheel, &sa->life_timer, e->now + REDUNDANT_US);
-		return;
+	if (!children_covered(e, sa, to)) {
+		if (++sa->redundant_tries < REDUNDANT_TRIES) {
+			timer_arm(e->wheel, &sa->life_timer, e->now + REDUNDANT_US);
+			return;
+		}
+		if (to->unproved_child) {
+			/* the peer never had our IKE_AUTH response: this is the SA that both have */
+			sa->redundant = false;
+			ike_arm_life(e, sa);
+			ike_sa_delete(e, to, REASON_TIMEOUT);
+			return;
+		}
 	}
 	move_tasks(e, sa, to);
 	ike_sa_delete(e, sa, REASON_REPLACED);
