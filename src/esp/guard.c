@@ -163,23 +163,27 @@ void guard_close(struct guard *g)
 	if (g->nft)
 		nft_ctx_free(g->nft);
 	g->nft = NULL;
+	text_free(&g->pending);
 }
 
 bool guard_append(struct guard *g, const struct sa_policy *policy)
 {
-	struct text t = { 0 };
-	bool ok;
-
 	if (!g->nft)
 		return true;
 	if (g->ordered || policy->action == POLICY_PASS)
 		return false;
 	if (!g->built)
-		add_base(g, &t);
-	add_policy(&t, policy);
-	ok = !t.bad && run(g, text_str(&t), true);
-	g->built |= ok;
-	text_free(&t);
+		add_base(g, &g->pending);
+	g->built = true;
+	add_policy(&g->pending, policy);
+	return true;
+}
+
+bool guard_flush(struct guard *g)
+{
+	bool ok = !g->pending.len || (!g->pending.bad && run(g, text_str(&g->pending), true));
+
+	text_free(&g->pending);
 	return ok;
 }
 
@@ -201,6 +205,7 @@ void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, siz
 	const struct sa_policy **sorted;
 	struct text t = { 0 };
 
+	text_free(&g->pending);
 	if (!g->nft || (n == 0 && guard_clear(g)))
 		return;
 	sorted = calloc(n + 1, sizeof(const struct sa_policy *));
@@ -217,8 +222,7 @@ void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, siz
 		g->ordered |= sorted[i]->action == POLICY_PASS;
 		add_policy(&t, sorted[i]);
 	}
-	if (!t.bad && run(g, text_str(&t), false))
-		g->built = true;
+	g->built = !t.bad && run(g, text_str(&t), false);
 	text_free(&t);
 	free(sorted);
 }
@@ -255,6 +259,12 @@ bool guard_append(struct guard *g, const struct sa_policy *policy)
 {
 	(void)g;
 	(void)policy;
+	return true;
+}
+
+bool guard_flush(struct guard *g)
+{
+	(void)g;
 	return true;
 }
 

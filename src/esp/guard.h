@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/text.h"
 #include "sa/child_sa.h"
 
 struct guard {
@@ -20,14 +21,17 @@ struct guard {
 	const char *tun;     /* borrowed */
 	bool built;          /* the table exists */
 	bool ordered;        /* has passthrough rules: appending would not do */
+	struct text pending; /* rules that guard_append() collected */
 };
 
 /** `tun`: name of the device whose packets are exempt; outlives the guard. */
 void guard_open(struct guard *g, const char *tun);
 void guard_close(struct guard *g);
 
-/** Add one policy to those that are there. False if the whole has to be rebuilt instead. */
+/** One policy more, in force from guard_flush() on. False if the whole has to be rebuilt instead. */
 bool guard_append(struct guard *g, const struct sa_policy *policy);
+/** Put what was appended in force, in one step. False if the whole has to be rebuilt instead. */
+bool guard_flush(struct guard *g);
 /** Replace everything by these, in one step. */
 void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, size_t n);
 /** Remove the table; true if it is not there afterwards. */
