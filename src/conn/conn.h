@@ -58,6 +58,7 @@ enum {
 	CONN_RETRY_STEP_S = 5,
 	CONN_RETRY_MAX_S = 300,
 	CONN_STABLE_S = 10,       /* an SA that lived this long ends the back-off */
+	CONN_FRESH_S = 2,         /* an attempt of this age is not worth beginning anew */
 	CONN_BURST = 128,         /* negotiations that we start in ... */
 	CONN_BURST_MS = 50,       /* ... this time, so that answers are not kept waiting */
 	CONN_INSTANCES_MAX = 10000,
@@ -108,7 +109,7 @@ struct conn {
 	enum policy_action policy_action;
 	struct ts_list *narrowed_local, *narrowed_remote; /* of the SA, when less than ours; NULL */
 	struct ip_endpoint narrowed_peer;
-	uint64_t up_since_us;
+	uint64_t up_since_us, tried_us; /* when it came up; when the attempt under way began */
 	unsigned attempts; /* failed in a row */
 	struct timer retry;
 	struct failure *failure; /* the last one; NULL when it is up */
@@ -183,7 +184,7 @@ void conn_unroute(struct conn *c);
 void conn_set_reorient(struct conn_set *set);
 void conn_set_retry_now(struct conn_set *set);
 
-/** While held, policies are installed and nothing is initiated: for the daemon's start. */
+/** While held, policies are installed and nothing is initiated: for the daemon's start and end. */
 void conn_set_hold(struct conn_set *set, bool hold);
 /** Compare and act; returns when to be called again (host's clock), UINT64_MAX: not by time. */
 uint64_t conn_set_reconcile(struct conn_set *set);

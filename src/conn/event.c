@@ -45,6 +45,8 @@ static uint64_t retry_delay_us(struct conn *c)
 /* It is down and should be up: schedule the next attempt. */
 static void conn_revive(struct conn *c)
 {
+	if (c->set->hold)
+		return; /* the daemon's end */
 	c->attempts++;
 	uint64_t delay = retry_delay_us(c);
 

@@ -155,6 +155,7 @@ static void conn_start(struct conn *c)
 	if (key_missing(c))
 		return;
 	c->phase = CONN_TRYING;
+	c->tried_us = host->now_us(host->context);
 	if (host->up(host->context, c->ike) == IKE_UP_ALREADY) {
 		c->phase = CONN_UP;
 		c->once = false;
@@ -293,6 +294,13 @@ void conn_up(struct conn *c, struct conn_reply *reply)
 {
 	if (!conn_usable(c, reply))
 		return;
+	const struct conn_host *host = c->set->host;
+
+	/* an attempt that waits long between retransmissions is not what `up` asks for */
+	if (c->phase == CONN_TRYING && host->now_us(host->context) - c->tried_us >= CONN_FRESH_S * US_PER_S) {
+		host->down(host->context, c->ike, REASON_ADMIN);
+		c->phase = CONN_IDLE;
+	}
 	c->want_up = WISH_COMMAND;
 	c->attempts = 0;
 	timer_cancel(c->set->wheel, &c->retry);

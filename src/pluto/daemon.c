@@ -462,6 +462,7 @@ static void say_goodbye(struct daemon *d)
 {
 	uint64_t end = clock_now_us() + STOP_WAIT_MS * US_PER_MS;
 
+	conn_set_hold(d->conns, true);
 	ike_engine_shutdown(d->engine);
 	control_flush(d->control);
 	for (;;) {

@@ -196,6 +196,48 @@ static void test_up_ends_waiting(void **state)
 	assert_string_equal(fake_turn(f, 0), "up net1\n");
 }
 
+static void test_up_renews_an_old_attempt(void **state)
+{
+	struct fake *f = *state;
+	struct conn_reply reply;
+
+	fake_load(f, NET1 "    auto=start\n");
+	fake_turn(f, 0);
+	struct conn *c = fake_conn(f, "net1");
+	fake_turn(f, 1 * S);
+	conn_up(c, &reply);
+	assert_string_equal(fake_turn(f, 0), "");
+	fake_turn(f, 30 * S);
+	text_free(&f->log);
+	conn_up(c, &reply);
+	assert_string_equal(text_str(&f->log), "down net1 ADMIN\n");
+	assert_string_equal(fake_turn(f, 0), "up net1\n");
+}
+
+/* A thousand connections do not all begin at once, and none is forgotten. */
+static void test_bursts(void **state)
+{
+	struct fake *f = *state;
+	struct text t = { 0 };
+	unsigned trying = 0;
+
+	for (int i = 0; i < 500; i++)
+		text_add(&t, "conn c%d\n    left=192.168.20.10\n    right=10.0.%d.%d\n    authby=secret\n    auto=start\n",
+			 i, i / 250, i % 250 + 1);
+	fake_load(f, text_str(&t));
+	text_free(&t);
+	conn_set_reconcile(f->set);
+	for (struct conn *c = conn_set_first(f->set); c != NULL; c = conn_next(c)) {
+		trying += c->phase == CONN_TRYING;
+		assert_true(c->policy_installed);
+	}
+	assert_int_equal(trying, CONN_BURST);
+	for (int i = 0; i < 8; i++)
+		fake_turn(f, CONN_BURST_MS * 1000);
+	for (struct conn *c = conn_set_first(f->set); c != NULL; c = conn_next(c))
+		assert_int_equal(c->phase, CONN_TRYING);
+}
+
 static void test_refused_goes_on(void **state)
 {
 	struct fake *f = *state;
@@ -457,7 +499,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH(test_reqids), WITH(test_start_policy_first), WITH(test_no_policy_no_negotiation),
 		WITH(test_add_has_no_policy_until_up), WITH(test_responder_keeps_protecting), WITH(test_back_off),
-		WITH(test_back_off_ends_when_stable), WITH(test_up_ends_waiting), WITH(test_refused_goes_on),
+		WITH(test_back_off_ends_when_stable), WITH(test_up_ends_waiting), WITH(test_up_renews_an_old_attempt), WITH(test_bursts), WITH(test_refused_goes_on),
 		WITH(test_missing_key), WITH(test_on_demand), WITH(test_route_command), WITH(test_dpd_restart),
 		WITH(test_dpd_hold), WITH(test_dpd_clear), WITH(test_replace), WITH(test_delete), WITH(test_aliases),
 		WITH(test_template), WITH(test_failure_ring), cmocka_unit_test(test_exit_codes),
