@@ -129,6 +129,11 @@ struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_con
 	return NULL;
 }
 
+bool child_usage(struct ike_engine *e, const struct child *c, struct child_sa_usage *out)
+{
+	return (c->in_installed || c->out_installed) && e->host->sa_query(e->host->context, &c->sa, out);
+}
+
 void child_free(struct child *c)
 {
 	ike_conn_unref(c->conn);

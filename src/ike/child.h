@@ -102,6 +102,8 @@ void child_discard(struct ike_engine *e, struct ike_sa *ike, struct child *c);
 void child_arm_life(struct ike_engine *e, struct child *c);
 /** New addresses: the IKE SA's. */
 void child_move(struct ike_engine *e, struct ike_sa *ike, struct child *c);
+/** Its counters; false when the back end does not have it. */
+bool child_usage(struct ike_engine *e, const struct child *c, struct child_sa_usage *out);
 void child_free(struct child *c);
 
 /* child_negotiate.c: the payloads SA, TSi, TSr, KE and notifies about a Child SA, both roles */

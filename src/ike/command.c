@@ -222,11 +222,12 @@ static void down_everywhere(struct ike_engine *e, const struct ike_conn *conn, e
 	struct ike_sa *sa, *next;
 
 	/* what ends meanwhile is freed later, so `next` stays readable */
-	HASH_ITER(hh_id, e->by_id, sa, next) {
+	for (sa = e->by_id; sa; sa = next) {
 		bool concerned = sa->conn == conn || (sa->active && sa->active->conn == conn);
 		struct child *c;
 		struct task *t;
 
+		next = sa->hh_id.next;
 		TAILQ_FOREACH(c, &sa->children, of_ike)
 			concerned |= c->conn == conn;
 		TAILQ_FOREACH(t, &sa->tasks, entry)
@@ -316,7 +317,8 @@ void ike_engine_shutdown(struct ike_engine *e)
 	struct ike_sa *sa, *next;
 
 	engine_enter(e);
-	HASH_ITER(hh_id, e->by_id, sa, next) {
+	for (sa = e->by_id; sa; sa = next) {
+		next = sa->hh_id.next;
 		/* one message: who stops does not wait for answers */
 		if (sa->state == IKE_STATE_ESTABLISHED || sa->state == IKE_STATE_REKEYED) {
 			request_cancel(e, sa);
@@ -329,7 +331,7 @@ void ike_engine_shutdown(struct ike_engine *e)
 
 void ike_engine_expire(struct ike_engine *e, uint32_t spi, enum sa_direction direction, bool hard)
 {
-	struct child *c = NULL, *next;
+	struct child *c = NULL;
 	struct ike_sa *sa;
 
 	engine_enter(e);
@@ -338,7 +340,7 @@ void ike_engine_expire(struct ike_engine *e, uint32_t spi, enum sa_direction dir
 	} else {
 		struct child *each;
 
-		HASH_ITER(hh_id, e->child_by_id, each, next)
+		for (each = e->child_by_id; each; each = each->hh_id.next)
 			if (each->out_installed && each->sa.out.spi == spi)
 				c = each;
 	}

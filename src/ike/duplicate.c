@@ -128,34 +128,36 @@ static struct ike_sa *survivor(struct ike_engine *e, const struct ike_sa *sa)
 	return NULL;
 }
 
-/** Every connection with a Child SA on `sa` has one elsewhere; those that have none get one. */
+/** The connection of `c` has a Child SA elsewhere; when it has none, it gets one. */
+static bool child_covered(struct ike_engine *e, const struct child *c, struct ike_sa *to)
+{
+	struct conn_entry *entry = conn_entry_find(e, c->conn);
+	struct child *other;
+	bool found = c->state != CHILD_STATE_ESTABLISHED;
+	struct task *t;
+
+	TAILQ_FOREACH(other, &entry->children, of_conn)
+		found |= other->ike_id != c->ike_id && other->state == CHILD_STATE_ESTABLISHED;
+	if (found || entry->tasks)
+		return found;
+	t = task_add(e, to, TASK_CHILD_CREATE, c->conn, 0);
+	if (t)
+		t->forced = true;
+	return false;
+}
+
+/** All that `sa` does `to` does as well, as far as both ends know. */
 static bool children_covered(struct ike_engine *e, const struct ike_sa *sa, struct ike_sa *to)
 {
+	const struct child *c;
 	bool covered = true;
-	struct child *c, *other;
 
-	TAILQ_FOREACH(c, &sa->children, of_ike) {
-		struct conn_entry *entry = conn_entry_find(e, c->conn);
-		bool found = false;
-		struct task *t;
-
-		if (c->state != CHILD_STATE_ESTABLISHED)
-			continue;
-		TAILQ_FOREACH(other, &entry->children, of_conn)
-			found |= other->ike_id != sa->id && other->state == CHILD_STATE_ESTABLISHED;
-		if (found && !to->unproved_child)
-			continue;
-		covered = false;
-		if (found) {
-			if (!task_find(to, TASK_PROBE, 0))
-				task_add(e, to, TASK_PROBE, NULL, 0); /* an answer will prove it */
-			continue;
-		}
-		if (entry->tasks)
-			continue;
-		t = task_add(e, to, TASK_CHILD_CREATE, c->conn, 0);
-		if (t)
-			t->forced = true;
+	TAILQ_FOREACH(c, &sa->children, of_ike)
+		covered &= child_covered(e, c, to);
+	if (covered && to->unproved_child) {
+		if (!task_find(to, TASK_PROBE, 0))
+			task_add(e, to, TASK_PROBE, NULL, 0); /* an answer will prove it */
+		return false;
 	}
 	return covered;
 }

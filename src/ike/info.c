@@ -53,10 +53,10 @@ static struct ike_sa_info info_of(struct ike_engine *e, const struct ike_sa *sa)
 
 void ike_engine_each_ike(struct ike_engine *e, void (*fn)(void *, const struct ike_sa_info *), void *context)
 {
-	struct ike_sa *sa, *next;
+	struct ike_sa *sa;
 
 	e->now = e->host->now_us(e->host->context);
-	HASH_ITER(hh_id, e->by_id, sa, next) {
+	for (sa = e->by_id; sa; sa = sa->hh_id.next) {
 		struct ike_sa_info info;
 
 		if (!shown(sa))
@@ -68,10 +68,10 @@ void ike_engine_each_ike(struct ike_engine *e, void (*fn)(void *, const struct i
 
 void ike_engine_each_child(struct ike_engine *e, void (*fn)(void *, const struct child_sa_info *), void *context)
 {
-	struct child *c, *next;
+	struct child *c;
 
 	e->now = e->host->now_us(e->host->context);
-	HASH_ITER(hh_id, e->child_by_id, c, next) {
+	for (c = e->child_by_id; c; c = c->hh_id.next) {
 		const struct ike_sa *ike = ike_sa_by_id(e, c->ike_id);
 		struct child_sa_info info;
 
@@ -103,18 +103,18 @@ void ike_engine_export_keys(struct ike_engine *e,
 					struct bytes sk_ai, struct bytes sk_ar),
 			    void (*child)(void *, const struct child_sa *), void *context)
 {
-	struct ike_sa *sa, *next_sa;
-	struct child *c, *next;
+	struct ike_sa *sa;
+	struct child *c;
 
 	e->now = e->host->now_us(e->host->context);
-	HASH_ITER(hh_id, e->by_id, sa, next_sa) {
+	for (sa = e->by_id; sa; sa = sa->hh_id.next) {
 		struct ike_sa_info info = info_of(e, sa);
 
 		if (sa->sk_in)
 			ike(context, &info, key_bytes(&sa->keys.ei), key_bytes(&sa->keys.er), key_bytes(&sa->keys.ai),
 			    key_bytes(&sa->keys.ar));
 	}
-	HASH_ITER(hh_id, e->child_by_id, c, next)
+	for (c = e->child_by_id; c; c = c->hh_id.next)
 		if (c->was_installed)
 			child(context, &c->sa);
 }

@@ -131,7 +131,7 @@ void nat_follow(struct ike_engine *e, struct ike_sa *sa, const struct ip_endpoin
 void nat_keepalive_arm(struct ike_engine *e, struct ike_sa *sa);
 void nat_keepalive_due(struct timer *t, void *context);
 
-/* select.c: which connection */
+/* conn_select.c: which connection */
 /** The host's connections for these addresses, into e->candidates; returns how many. */
 size_t conn_candidates(struct ike_engine *e, const struct ip_address *local, const struct ip_address *remote);
 /** Identity that we use as `conn` at this address. */

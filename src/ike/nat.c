@@ -114,7 +114,7 @@ static uint64_t nat_last_sent(struct ike_engine *e, const struct ike_sa *sa)
 	TAILQ_FOREACH(c, &sa->children, of_ike) {
 		struct child_sa_usage usage;
 
-		if (!c->out_installed || !e->host->sa_query(e->host->context, &c->sa, &usage))
+		if (!child_usage(e, c, &usage))
 			continue;
 		if (usage.out_last_s < e->now / US_PER_S && e->now - usage.out_last_s * US_PER_S > last)
 			last = e->now - usage.out_last_s * US_PER_S;

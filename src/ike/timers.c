@@ -171,12 +171,12 @@ void dpd_arm(struct ike_engine *e, struct ike_sa *sa)
 static uint64_t last_sign(struct ike_engine *e, const struct ike_sa *sa)
 {
 	uint64_t last = sa->last_received_us;
-	struct child *c;
+	const struct child *c;
 
-	TAILQ_FOREACH(c, &sa->children, of_ike) {
+	for (c = TAILQ_FIRST(&sa->children); c; c = TAILQ_NEXT(c, of_ike)) {
 		struct child_sa_usage usage;
 
-		if (!c->in_installed || !e->host->sa_query(e->host->context, &c->sa, &usage))
+		if (!child_usage(e, c, &usage))
 			continue;
 		if (usage.in_last_s < e->now / US_PER_S && e->now - usage.in_last_s * US_PER_S > last)
 			last = e->now - usage.in_last_s * US_PER_S;
