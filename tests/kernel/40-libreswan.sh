@@ -5,7 +5,6 @@
 need_product
 lab_up router2=libreswan
 kernel_esp router1
-both auto=add
 # its script for routes takes a second in here, and answers nobody meanwhile
 both auto=add leftupdown=%disabled
 conf router1 auto=add
@@ -56,14 +55,14 @@ check "Sekisho has no SA then" waitfor 10 no_child router1
 check "nor has the kernel" waitfor 5 no_states_here
 
 # --- the article's own files, and starts anew --------------------------------------------------
-conf router1
 conf router1 auto=start
 check "Sekisho takes auto=start" replace router1
 check "the tunnel comes up by itself" waitfor 20 ping_ok 1
 check "Libreswan stops" lsw_stop router2
 check "Sekisho has no SA then" waitfor 10 no_child router1
 check "and lets nothing out" ping_fails
-check "Libreswan starts again" lsw_start router2
+conf router2 auto=start
+check "Libreswan starts again, with auto=start" lsw_start router2
 check "traffic comes back by itself" waitfor 40 ping_ok 1
 check "Sekisho is killed" crash router1
 check "and started again" gw start router1
