@@ -194,9 +194,9 @@ variant() { # NAME CIPHER [OPTION...]: new SAs in place of the old, under a ping
 	bg ping "$WORK/ping" ip netns exec esp-c ping -n -i 0.01 192.168.30.20
 	sleep 0.2
 	check "$name: SAs are added" sas $id $new "$@"
-	sleep 0.1 # as long as packets are under way
+	sleep 0.3 # as long as packets are under way
 	check "$name: the old ones are removed" no_sas $((id - 1))
-	sleep 0.2
+	sleep 0.3
 	bg_stop ping INT
 	check "$name: no ping was lost" equal "$(pings_lost "$WORK/ping")" 0
 	tap "$WIRE"
