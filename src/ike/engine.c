@@ -57,44 +57,53 @@ static void task_drop(struct ike_engine *e, struct task *t)
 	task_free(e, t);
 }
 
-void ike_engine_free(struct ike_engine *e)
+static void free_sas(struct ike_engine *e)
 {
-	struct ike_sa *sa, *next_sa;
-	struct child *c, *next;
+	struct child *c = e->child_by_id, *next_child;
+	struct ike_sa *sa = e->by_id, *next;
+	struct task *t, *next_task;
 
-	if (!e)
-		return;
-	engine_reap(e);
-	timer_wheel_free(e->wheel); /* timers stand in what is freed below */
-	HASH_ITER(hh_id, e->child_by_id, c, next) {
-		HASH_DELETE(hh_id, e->child_by_id, c);
-		if (c->in_spi)
-			HASH_DELETE(hh_spi, e->child_by_spi, c);
+	/* the tables first: what they link stays linked by `next` */
+	HASH_CLEAR(hh_id, e->child_by_id);
+	HASH_CLEAR(hh_spi, e->child_by_spi);
+	HASH_CLEAR(hh_id, e->by_id);
+	HASH_CLEAR(hh_spi, e->by_spi);
+	HASH_CLEAR(hh_half, e->by_half);
+	for (; c; c = next_child) {
+		next_child = c->hh_id.next;
 		child_free(c);
 	}
-	HASH_ITER(hh_id, e->by_id, sa, next_sa) {
-		HASH_DELETE(hh_id, e->by_id, sa);
-		if (sa->in_spi)
-			HASH_DELETE(hh_spi, e->by_spi, sa);
-		if (sa->in_half)
-			HASH_DELETE(hh_half, e->by_half, sa);
-		while (!TAILQ_EMPTY(&sa->tasks)) {
-			struct task *t = TAILQ_FIRST(&sa->tasks);
-
-			task_unqueue(sa, t);
+	for (; sa; sa = next) {
+		next = sa->hh_id.next;
+		for (t = TAILQ_FIRST(&sa->tasks); t; t = next_task) {
+			next_task = TAILQ_NEXT(t, entry);
 			task_drop(e, t);
 		}
 		task_drop(e, sa->active);
 		ike_sa_free(sa);
 	}
-	for (struct conn_entry *n = e->conns, *after; n; n = after) {
-		after = n->hh.next;
-		HASH_DELETE(hh, e->conns, n);
+}
+
+void ike_engine_free(struct ike_engine *e)
+{
+	struct conn_entry *n, *next_conn;
+	struct peer_entry *p, *next_peer;
+
+	if (!e)
+		return;
+	engine_reap(e);
+	timer_wheel_free(e->wheel); /* timers stand in what is freed below */
+	free_sas(e);
+	n = e->conns;
+	HASH_CLEAR(hh, e->conns);
+	for (; n; n = next_conn) {
+		next_conn = n->hh.next;
 		free(n);
 	}
-	for (struct peer_entry *p = e->peers, *after; p; p = after) {
-		after = p->hh.next;
-		HASH_DELETE(hh, e->peers, p);
+	p = e->peers;
+	HASH_CLEAR(hh, e->peers);
+	for (; p; p = next_peer) {
+		next_peer = p->hh.next;
 		free(p);
 	}
 	if (e->datagram)

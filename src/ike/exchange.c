@@ -317,7 +317,7 @@ static void task_fail(struct ike_engine *e, struct ike_sa *sa, struct task *t, e
 
 void tasks_fail(struct ike_engine *e, struct ike_sa *sa, enum ike_reason reason)
 {
-	struct task *t;
+	struct task *t, *next;
 
 	if (sa->active) {
 		task_fail(e, sa, sa->active, reason);
@@ -329,7 +329,8 @@ void tasks_fail(struct ike_engine *e, struct ike_sa *sa, enum ike_reason reason)
 			sa->active = NULL;
 		}
 	}
-	while ((t = TAILQ_FIRST(&sa->tasks))) {
+	for (t = TAILQ_FIRST(&sa->tasks); t; t = next) {
+		next = TAILQ_NEXT(t, entry);
 		task_unqueue(sa, t);
 		task_fail(e, sa, t, reason);
 		task_free(e, t);
