@@ -125,7 +125,7 @@ lab_down() {
 	captures_stop
 	for r in router1 router2; do
 		for f in "$(state $r)"/log/*; do
-			[ ! -s "$f" ] || { echo "--- $SUITE $r"; cat "$f"; } >>"$LOGS/lab.$SUITE.$r.$(basename "$f")"
+			[ ! -s "$f" ] || { echo "--- $SUITE $r"; cat "$f"; } >>"$LOGS/router.$SUITE.$r.$(basename "$f")"
 		done
 	done
 	lab down
@@ -143,7 +143,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 143' TERM INT HUP
-rm -f "$LOGS/lab.$SUITE".*
+rm -f "$LOGS/router.$SUITE".*
 
 # Processes that a suite has in the background, by name of our own: ended at the latest by the trap.
 declare -A BG=()

@@ -103,7 +103,7 @@ lab_down() { # the UML goes, and everything with it: only the logs are to stay
 	captures_stop
 	for r in router1 router2; do
 		for f in "$(state $r)"/log/*.log; do
-			[ ! -s "$f" ] || cp "$f" "$LOGS/lab.$SUITE.$r.$(basename "$f")"
+			[ ! -s "$f" ] || cp "$f" "$LOGS/router.$SUITE.$r.$(basename "$f")"
 		done
 	done
 	LAB_IS_UP=

@@ -49,7 +49,7 @@ hosts_up() {
 start() {
 	local n=$1
 	[ -p "$WORK/g$n.in" ] || mkfifo "$WORK/g$n.in"
-	bg "g$n" "$WORK/g$n.out" ip netns exec "esp-$n" sh -c "exec $GATEWAY $2 $3 <$WORK/g$n.in 2>>$LOGS/lab.$SUITE.g$n.log"
+	bg "g$n" "$WORK/g$n.out" ip netns exec "esp-$n" sh -c "exec $GATEWAY $2 $3 <$WORK/g$n.in 2>>$LOGS/router.$SUITE.g$n.log"
 	eval "exec $((n + 7))>$WORK/g$n.in"
 	waitfor 5 grep -q . "$WORK/g$n.out"
 }
@@ -450,4 +450,4 @@ check "2 stops" stop 2 remove
 check "1 left nothing behind" nothing_there 1
 check "2 left nothing behind" nothing_there 2
 check "and the routers forward in clear again" pings 1
-check "no report of a sanitizer" not grep -E 'Sanitizer|runtime error' "$LOGS"/lab."$SUITE".g[12].log
+check "no report of a sanitizer" not grep -E 'Sanitizer|runtime error' "$LOGS"/router."$SUITE".g[12].log
