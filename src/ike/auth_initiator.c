@@ -45,7 +45,7 @@ void auth_start(struct ike_engine *e, struct ike_sa *sa)
 	child_offer(sa->conn, sa, NULL, NULL, &e->list);
 	request_begin(e, sa, EXCHANGE_IKE_AUTH, &b);
 	builder_id(&b, PAYLOAD_IDI, &sa->local_id);
-	if (sa->conn->initial_contact && !duplicate_exists(e, sa))
+	if (sa->conn->initial_contact && sa->conn->local_auth != IKE_AUTH_NULL && !duplicate_exists(e, sa))
 		builder_notify(&b, N_INITIAL_CONTACT, 0, BYTES(NULL, 0), BYTES(NULL, 0));
 	builder_auth(&b, auth_method(sa->conn->local_auth), BYTES(auth, sa->suite.prf->key_bytes));
 	child_put_sa(&b, c, &e->list);

@@ -22,9 +22,11 @@ static struct peer_entry *peers_of(struct ike_engine *e, const struct ike_sa *sa
 	return p;
 }
 
+/** Who proved nothing is nobody's duplicate, whatever name it gives: RFC 7619 §2.3. */
 static bool same_peer(const struct ike_sa *a, const struct ike_sa *b)
 {
-	return a != b && identity_equal(&a->local_id, &b->local_id) && identity_equal(&a->remote_id, &b->remote_id);
+	return a != b && a->conn->remote_auth != IKE_AUTH_NULL && b->conn->remote_auth != IKE_AUTH_NULL &&
+	       identity_equal(&a->local_id, &b->local_id) && identity_equal(&a->remote_id, &b->remote_id);
 }
 
 bool duplicate_exists(struct ike_engine *e, const struct ike_sa *sa)
