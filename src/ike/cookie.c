@@ -13,7 +13,8 @@ bool cookie_wanted(struct ike_engine *e)
 {
 	if (e->config.never_cookie)
 		return false;
-	return e->config.always_cookie || e->counters.half_open >= e->config.cookie_threshold;
+	return e->config.always_cookie || e->counters.half_open >= e->config.cookie_threshold ||
+	       !rate_limit_take(&e->stranger_limit, e->now); /* also who leaves nothing half-open costs something */
 }
 
 static void cookie_rotate(struct ike_engine *e)

@@ -47,12 +47,17 @@ static struct ike_conn *choose_conn(struct ike_engine *e, const struct message *
 				    struct cipher_suite *suite)
 {
 	size_t count = conn_candidates(e, &e->at.address, &e->from.address);
+	const struct proposal_list *refused = NULL;
 	struct writer w;
 	uint8_t group[2];
 
 	for (size_t i = 0; i < count; i++) {
 		struct ike_conn *c = e->candidates[i];
 
+		/* most connections share their list: a stranger must not make us compare it a thousand times */
+		if (c->ike_proposals == refused)
+			continue;
+		refused = c->ike_proposals;
 		if (!proposal_choose(c->ike_proposals, &m->sa, chosen, suite) || !suite->ke)
 			continue;
 		if (m->ke_method == suite->ke->id)

@@ -68,6 +68,7 @@ struct ike_engine {
 	uint64_t cookie_since_us;
 	uint8_t cookie_secret[2][32]; /* this version's and the one before */
 	struct rate_limit version_limit;
+	struct rate_limit stranger_limit; /* IKE_SA_INIT requests; cookies are demanded above it */
 	uint32_t dropping;         /* the IKE SA that is ending: its Child SAs are no help to each other */
 	struct ip_endpoint from, at; /* where the datagram under way came from, and to: answers go back */
 	struct message in;         /* the message under way */
