@@ -167,7 +167,7 @@ bool child_install(struct ike_engine *e, struct ike_sa *ike, struct child *c, bo
 	e->counters.child_established++;
 	child_arm_life(e, c);
 	/* what we answer the peer has when it says something, not before */
-	if (!outbound || !c->initiator) {
+	if (!c->initiator) {
 		ike->unproved_child = c->sa.id;
 		ike->answer_proves = ike->nego != NULL;
 	}

@@ -25,7 +25,8 @@ static bool serves(const struct ike_sa *sa, const struct ike_conn *conn, const s
 
 	return (attempt || (ike_sa_is_up(sa) && !sa->redundant)) &&
 	       (conn->remote.address.family == AF_UNSPEC ||
-		ip_address_equal(&sa->remote.address, &conn->remote.address) || sa->nat_remote) &&
+		ip_address_equal(&sa->remote.address, &conn->remote.address) ||
+		(sa->nat_remote && conn->remote_auth != IKE_AUTH_NULL)) &&
 	       identity_equal(&sa->local_id, local) &&
 	       (conn->remote_id.type == IDENTITY_NONE || identity_equal(&sa->remote_id, &conn->remote_id)) &&
 	       sa->conn->local_auth == conn->local_auth && sa->conn->remote_auth == conn->remote_auth;
@@ -43,11 +44,12 @@ static struct ike_sa *find_shared(struct ike_engine *e, const struct ike_conn *c
 		HASH_FIND(hh, e->peers, &key, sizeof(key), p);
 	if (p)
 		TAILQ_FOREACH(sa, &p->ikes, of_peer)
-			if (serves(sa, conn, local) && (!found || ike_sa_is_up(sa)))
+			/* one that may turn out to be redundant gets no work: what waits on the other moves */
+			if (serves(sa, conn, local) && !rekey_ike_undecided(e, sa) && (!found || ike_sa_is_up(sa)))
 				found = sa;
 	if (!found && entry)
 		TAILQ_FOREACH(sa, &entry->ikes, of_conn)
-			if (serves(sa, conn, local))
+			if (serves(sa, conn, local) && !rekey_ike_undecided(e, sa))
 				found = sa;
 	return found;
 }
@@ -321,7 +323,8 @@ void ike_engine_shutdown(struct ike_engine *e)
 		next = sa->hh_id.next;
 		/* one message: who stops does not wait for answers */
 		if (sa->state == IKE_STATE_ESTABLISHED || sa->state == IKE_STATE_REKEYED) {
-			request_cancel(e, sa);
+			if (request_under_way(sa))
+				request_done(e, sa); /* the peer has seen its ID: this one takes the next */
 			informational_send_once(e, sa, 0);
 		}
 		ike_sa_close(e, sa, REASON_ADMIN, false);

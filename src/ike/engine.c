@@ -17,6 +17,7 @@ struct ike_engine *ike_engine_new(const struct ike_host *host, const struct ike_
 	e->config = *config;
 	e->now = host->now_us(host->context);
 	e->version_limit = (struct rate_limit){ .burst = 10, .per_second = 5 };
+	e->stranger_limit = (struct rate_limit){ .burst = 1000, .per_second = 50 };
 	TAILQ_INIT(&e->dirty);
 	TAILQ_INIT(&e->dead);
 	TAILQ_INIT(&e->dead_children);
@@ -345,8 +346,9 @@ static void receive_protected(struct ike_engine *e, struct ike_sa *sa, const str
 			return;
 		}
 		/* RFC 7296 §2.21.3: a response that is authentic and malformed ends the SA */
-		event_emit(e, IKE_EVENT_PROGRESS, LOG_LEVEL_WARNING, REASON_INVALID_SYNTAX, ABOUT_IKE(sa),
-			   "malformed %s response: %s", exchange_name(h->exchange), decode_status_text(status));
+		event_emit(e, sa->state == IKE_STATE_AUTH_I && !sa->abandoned ? IKE_EVENT_FAILED : IKE_EVENT_PROGRESS,
+			   LOG_LEVEL_WARNING, REASON_INVALID_SYNTAX, ABOUT_IKE(sa), "malformed %s response: %s",
+			   exchange_name(h->exchange), decode_status_text(status));
 		ike_sa_close(e, sa, REASON_INVALID_SYNTAX, false);
 		return;
 	}

@@ -91,9 +91,12 @@ void informational_response(struct ike_engine *e, struct ike_sa *sa, const struc
 static struct child *find_child(struct ike_engine *e, struct ike_sa *sa, uint32_t spi)
 {
 	struct child *c = child_by_peer_spi(sa, spi);
-	struct ike_sa *old = c ? NULL : rekey_ike_undecided(e, sa);
+	struct ike_sa *other = c ? NULL : rekey_ike_undecided(e, sa);
 
-	return old ? child_by_peer_spi(old, spi) : c;
+	/* sent before the peer knew that the IKE SA is rekeyed: it has moved on */
+	if (!c && !other && sa->rekeyed_by)
+		other = ike_sa_by_id(e, sa->rekeyed_by);
+	return other ? child_by_peer_spi(other, spi) : c;
 }
 
 /** Child SAs that the peer deletes; fills the SPIs to answer. §1.4.1, §2.25.1 */
@@ -171,7 +174,10 @@ void informational_request(struct ike_engine *e, struct ike_sa *sa, const struct
 	}
 	count = delete_children(e, sa, m, spis, sizeof(spis) / sizeof(spis[0]));
 	response_begin(e, sa, &b);
-	if (count)
-		builder_delete_esp(&b, spis, count);
+	for (size_t at = 0; at < count; at += DELETE_SPIS_MAX) {
+		size_t left = count - at;
+
+		builder_delete_esp(&b, spis + at, left < DELETE_SPIS_MAX ? left : DELETE_SPIS_MAX);
+	}
 	response_send(e, sa, &b);
 }

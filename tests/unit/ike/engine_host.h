@@ -9,7 +9,7 @@
 #include "ike/engine.h"
 #include "ike/message.h"
 
-enum { ENDS = 2, CONNS_MAX = 4, QUEUE_MAX = 256, HALVES_MAX = 64, EVENTS_MAX = 512 };
+enum { ENDS = 2, CONNS_MAX = 4, QUEUE_MAX = 256, HALVES_MAX = 128, EVENTS_MAX = 512 };
 
 struct wire {
 	struct ip_endpoint from, to;
