@@ -13,7 +13,7 @@
 
 enum ike_protocol { PROTOCOL_IKE = 1, PROTOCOL_AH = 2, PROTOCOL_ESP = 3 };
 
-enum { PROPOSAL_TRANSFORMS_MAX = 48, PROPOSALS_MAX = 24, PROPOSAL_TEXT = 768 };
+enum { PROPOSAL_TRANSFORMS_MAX = 96, PROPOSALS_MAX = 24, PROPOSAL_TEXT = 768 };
 
 /** One transform as on the wire; `key_bits` is 0 when there is no Key Length attribute. */
 struct transform {
