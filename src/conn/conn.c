@@ -211,13 +211,13 @@ struct conn *conn_new(struct conn_set *set, const char *name, struct conn_source
 	source->refs++;
 	c->config = config;
 	c->serial = set->next_serial++;
-	c->reqid = config->reqid != 0 ? config->reqid : conn_reqid_new(set);
+	/* policies are known by it: one that is taken would take away the other connection's policy */
+	bool own = config->reqid != 0 && conn_set_by_reqid(set, config->reqid) == NULL;
+	c->reqid = own ? config->reqid : conn_reqid_new(set);
 	timer_init(&c->retry, conn_retry_due, c);
 	TAILQ_INSERT_TAIL(&set->conns, c, entry);
 	set->count++;
-	struct conn *same = conn_set_by_reqid(set, c->reqid);
-	if (same == NULL)
-		HASH_ADD(hh_reqid, set->by_reqid, reqid, sizeof(c->reqid), c);
+	HASH_ADD(hh_reqid, set->by_reqid, reqid, sizeof(c->reqid), c);
 	return c;
 }
 
@@ -230,8 +230,7 @@ static void conn_free(struct conn *c)
 	conn_peer_unlink(c);
 	TAILQ_REMOVE(&set->conns, c, entry);
 	set->count--;
-	if (conn_set_by_reqid(set, c->reqid) == c)
-		HASH_DELETE(hh_reqid, set->by_reqid, c);
+	HASH_DELETE(hh_reqid, set->by_reqid, c);
 	if (c->dirty)
 		TAILQ_REMOVE(&set->dirty, c, dirty_entry);
 	if (c->template == NULL)
@@ -243,8 +242,7 @@ static void conn_free(struct conn *c)
 	ike_conn_unref(c->ike);
 	problem_clear(&c->problem);
 	failure_free(c->failure);
-	free(c->narrowed_local);
-	free(c->narrowed_remote);
+	conn_widen(c);
 	conn_source_unref(c->source);
 	free(c->name);
 	free(c);
@@ -252,13 +250,15 @@ static void conn_free(struct conn *c)
 
 void conn_set_free(struct conn_set *set)
 {
-	struct conn *c;
+	struct conn *c, *before;
 	struct proposal_entry *e;
 
 	if (set == NULL)
 		return;
-	while ((c = TAILQ_LAST(&set->conns, conn_list)) != NULL)
+	for (c = TAILQ_LAST(&set->conns, conn_list); c != NULL; c = before) {
+		before = TAILQ_PREV(c, conn_list, entry);
 		conn_free(c);
+	}
 	while ((e = SLIST_FIRST(&set->proposals)) != NULL) {
 		SLIST_REMOVE_HEAD(&set->proposals, entry);
 		free(e);
@@ -286,6 +286,7 @@ static void conn_replace_ike(struct conn *c, struct ike_conn *ike)
 
 	c->ike = ike;
 	c->policy_stale = true;
+	conn_widen(c);
 	conn_peer_link(c, &ike->remote.address);
 	if (old == NULL)
 		return;
@@ -404,6 +405,8 @@ struct conn *conn_set_add(struct conn_set *set, struct conn_source *source,
 	if (c == NULL)
 		return NULL;
 	HASH_ADD_KEYPTR(hh, set->by_name, c->name, strlen(c->name), c);
+	if (config->reqid != 0 && config->reqid != c->reqid)
+		conn_say(c, LOG_LEVEL_WARNING, "reqid=%u is another connection's: it gets %u", config->reqid, c->reqid);
 	conn_loaded(c);
 	return c;
 }
@@ -459,6 +462,25 @@ static bool alias_matches(const char *list, const char *name)
 		list += strspn(list, ", ");
 	}
 	return false;
+}
+
+void conn_set_prune(struct conn_set *set, const char *name, const struct conn_source *source)
+{
+	struct conn *c = TAILQ_FIRST(&set->conns);
+	size_t len = strlen(name);
+
+	while (c != NULL) {
+		bool part = strncmp(c->name, name, len) == 0 &&
+			    (c->name[len] == '\0' || (c->name[len] == '/' && alias_matches(c->config->alias, name)));
+
+		if (c->template != NULL || c->source == source || !part) {
+			c = TAILQ_NEXT(c, entry);
+			continue;
+		}
+		conn_say(c, LOG_LEVEL_INFO, "is no longer in the configuration: deleted");
+		conn_delete(c);
+		c = TAILQ_FIRST(&set->conns); /* its instances went with it */
+	}
 }
 
 struct conn *conn_set_find(const struct conn_set *set, const char *name, const struct conn *after)

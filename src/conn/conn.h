@@ -106,6 +106,7 @@ struct conn {
 	enum conn_phase phase;
 	bool dirty;
 	bool policy_installed, policy_stale;
+	bool policy_failed; /* it could not be set; tried again when `retry` is due */
 	enum policy_action policy_action;
 	struct ts_list *narrowed_local, *narrowed_remote; /* of the SA, when less than ours; NULL */
 	struct ip_endpoint narrowed_peer;
@@ -159,6 +160,11 @@ void conn_set_load(struct conn_set *set, struct conn_source *source);
  */
 struct conn *conn_set_add(struct conn_set *set, struct conn_source *source,
 			  const struct conn_config *config);
+/**
+ * Delete the connections `name` and NAME/LxR that `source` did not give their configuration: after
+ * all that it has of that name were added.
+ */
+void conn_set_prune(struct conn_set *set, const char *name, const struct conn_source *source);
 /** Take down, remove the policy, forget. Its instances go too. */
 void conn_delete(struct conn *c);
 

@@ -61,11 +61,19 @@ static void policy_fill(const struct conn *c, enum policy_action action, struct 
 	p->source_ip = orient_local(c->config, c->orientation.left_is_local)->source_ip;
 }
 
+void conn_widen(struct conn *c)
+{
+	free(c->narrowed_local);
+	free(c->narrowed_remote);
+	c->narrowed_local = c->narrowed_remote = NULL;
+}
+
 void conn_policy_forget(struct conn *c)
 {
 	if (c->policy_installed)
 		c->set->host->policy_remove(c->set->host->context, c->reqid);
 	c->policy_installed = false;
+	conn_widen(c);
 }
 
 bool conn_policy_apply(struct conn *c, char *err)
@@ -74,14 +82,15 @@ bool conn_policy_apply(struct conn *c, char *err)
 
 	if (!policy_wanted(c, &action)) {
 		conn_policy_forget(c);
-		c->policy_stale = false;
+		c->policy_stale = c->policy_failed = false;
 		return true;
 	}
 	if (c->policy_installed && !c->policy_stale && c->policy_action == action)
 		return true;
 	struct sa_policy policy;
 	policy_fill(c, action, &policy);
-	if (!c->set->host->policy_set(c->set->host->context, &policy, err))
+	c->policy_failed = !c->set->host->policy_set(c->set->host->context, &policy, err);
+	if (c->policy_failed)
 		return false;
 	c->policy_installed = true;
 	c->policy_stale = false;
@@ -166,10 +175,15 @@ static void conn_start(struct conn *c)
 
 static void conn_policy_failed(struct conn *c, const char *err)
 {
+	const struct conn_host *host = c->set->host;
+
 	conn_say(c, LOG_LEVEL_ERROR, "cannot install the policy: %s", err);
 	conn_fail(c, failure_new(c->name, c->config, REASON_BACKEND, "policy", err, NULL,
-				 c->set->host->wall_s(c->set->host->context)),
+				 host->wall_s(host->context)),
 		  true);
+	/* whatever is wanted: not in the very next turn, and the next, and the next */
+	if (!c->retry.armed)
+		timer_arm(c->set->wheel, &c->retry, host->now_us(host->context) + CONN_RETRY_STEP_S * US_PER_S);
 }
 
 /* A thousand connections at the start do not all begin in the same turn of the loop. */
@@ -188,6 +202,8 @@ static void conn_reconcile(struct conn *c)
 {
 	char err[BACKEND_ERROR_TEXT] = "";
 
+	if (c->policy_failed && c->retry.armed)
+		return;
 	/* nothing may leak: without the policy no SA is asked for */
 	if (!conn_policy_apply(c, err)) {
 		conn_policy_failed(c, err);

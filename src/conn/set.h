@@ -52,6 +52,8 @@ void conn_peer_link(struct conn *c, const struct ip_address *peer);
 /* reconcile.c */
 bool conn_policy_apply(struct conn *c, char *err);
 void conn_policy_forget(struct conn *c);
+/** The policy is of all that is configured again, not of what an SA was narrowed to. */
+void conn_widen(struct conn *c);
 timer_fn conn_retry_due;
 
 /* event.c */

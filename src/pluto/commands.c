@@ -137,6 +137,9 @@ static void load_all_named(struct request *r, struct conn_source *source, const 
 		snprintf(reply->text, sizeof(reply->text), "\"%s\": failed to add connection: %s", config->name,
 			 c != NULL ? c->problem.what : "out of memory");
 	}
+	/* of several networks there may be fewer now */
+	if (found > 0 && reply->rc == CONN_RC_OK)
+		conn_set_prune(r->daemon->conns, r->name, source);
 	if (found > 0)
 		return;
 	reply->rc = CONN_RC_UNKNOWN;
@@ -181,6 +184,7 @@ static void run_delete(struct request *r)
 	for (; c != NULL; c = after) {
 		while (c->template != NULL)
 			c = c->template;
+		waiter_tell(r->daemon, c, AWAIT_NOTHING, CONN_RC_FATAL, REASON_ADMIN, "deleted by command");
 		conn_delete(c);
 		after = first(r);
 	}

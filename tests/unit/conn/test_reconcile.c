@@ -44,6 +44,20 @@ static void test_reqids(void **state)
 	assert_int_equal(fake_conn(f, "c")->serial, 3);
 }
 
+/* A reqid names a policy: a second connection with it must not take the first one's away. */
+static void test_reqid_is_taken(void **state)
+{
+	struct fake *f = *state;
+
+	fake_load(f, NET1 "    reqid=77\n    auto=start\nconn b\n    also=net1\n    rightsubnet=192.168.31.0/24\n"
+			  "    auto=start\n");
+	assert_int_equal(fake_conn(f, "net1")->reqid, 77);
+	assert_int_equal(fake_conn(f, "b")->reqid, 16384);
+	conn_delete(fake_conn(f, "net1"));
+	assert_ptr_equal(conn_set_by_reqid(f->set, 16384), fake_conn(f, "b"));
+	assert_null(conn_set_by_reqid(f->set, 77));
+}
+
 /* Nothing leaks before the first SA: the policy comes before the negotiation. */
 static void test_start_policy_first(void **state)
 {
@@ -73,6 +87,29 @@ static void test_no_policy_no_negotiation(void **state)
 	assert_null(strstr(log, "up net1"));
 	f->policy_fails = false;
 	assert_string_equal(fake_turn(f, 5 * S), "policy 16384 protect\nup net1\n");
+}
+
+/* A policy that is refused is not asked for in every turn of the loop. */
+static void test_refused_policy_waits(void **state)
+{
+	static const char *const autos[] = { "start", "ondemand" };
+	struct fake *f = *state;
+
+	for (size_t i = 0; i < 2; i++) {
+		char text[1024];
+
+		snprintf(text, sizeof(text), NET1 "    auto=%s\n", autos[i]);
+		f->policy_fails = true;
+		fake_load(f, text);
+		fake_turn(f, 0);
+		fake_turn(f, 0);
+		assert_string_equal(fake_turn(f, 0), "");
+		assert_true(fake_wait(f) > 0);
+		f->policy_fails = false;
+		assert_non_null(strstr(fake_turn(f, 6 * S), i == 0 ? "protect" : "trap"));
+		conn_delete(fake_conn(f, "net1"));
+		text_free(&f->log);
+	}
 }
 
 static void test_add_has_no_policy_until_up(void **state)
@@ -414,6 +451,55 @@ static void test_aliases(void **state)
 	assert_null(conn_set_find(f->set, "man", NULL));
 }
 
+/* Parts that the new configuration does not have go; what only looks alike stays. */
+static void test_prune(void **state)
+{
+	struct fake *f = *state;
+
+	fake_load(f, "conn many\n    left=192.168.20.10\n    right=192.168.20.20\n    authby=secret\n    auto=start\n"
+		     "    leftsubnets=10.1.0.0/24,10.2.0.0/24\n    rightsubnet=10.3.0.0/24\n"
+		     NET1 "    auto=add\nconn many/else\n    also=net1\n    auto=add\n");
+	fake_turn(f, 0);
+	struct conn *kept = fake_conn(f, "many/2x0");
+	conn_set_prune(f->set, "many", fake_conn(f, "many/1x0")->source);
+	assert_int_equal(conn_set_count(f->set), 4);
+	struct conn_source other = { .refs = 2, .config = kept->source->config };
+	struct conn_source *old = kept->source;
+	kept->source = &other;
+	conn_set_prune(f->set, "many", &other);
+	assert_null(conn_set_find(f->set, "many/1x0", NULL));
+	assert_ptr_equal(conn_set_find(f->set, "many", NULL), kept);
+	assert_non_null(conn_set_find(f->set, "many/else", NULL));
+	assert_int_equal(conn_set_count(f->set), 3);
+	assert_non_null(strstr(text_str(&f->log), "no policy"));
+	kept->source = old;
+}
+
+/* What an earlier SA was narrowed to says nothing about the connection's new networks. */
+static void test_replace_widens(void **state)
+{
+	struct fake *f = *state;
+	struct child_sa sa = { .id = 7 };
+	struct ip_prefix inner;
+	char err[256];
+
+	fake_load(f, NET1 "    narrowing=yes\n    auto=start\n");
+	fake_turn(f, 0);
+	struct conn *c = fake_conn(f, "net1");
+	sa.reqid = c->reqid;
+	sa.local_ts = c->ike->local_ts;
+	assert_true(ip_prefix_parse("192.168.30.64/26", &inner, NULL));
+	struct traffic_selector ts = ts_from_prefix(&inner);
+	ts_list_add(&sa.remote_ts, &ts);
+	assert_true(conn_child_adding(c, &sa, err));
+	assert_true(ts_list_equal(&f->last_policy.remote_ts, &sa.remote_ts));
+	fake_event(f, c, IKE_EVENT_CHILD_UP, REASON_NONE);
+	fake_replace(f, "conn net1\n    left=192.168.20.10\n    leftsubnet=192.168.10.0/24\n    right=192.168.20.20\n"
+			"    rightsubnet=192.168.31.0/24\n    authby=secret\n    auto=start\n", "net1");
+	fake_turn(f, 0);
+	assert_true(ts_list_equal(&f->last_policy.remote_ts, &c->ike->remote_ts));
+}
+
 static void test_template(void **state)
 {
 	struct fake *f = *state;
@@ -502,7 +588,8 @@ int main(void)
 		WITH(test_back_off_ends_when_stable), WITH(test_up_ends_waiting), WITH(test_up_renews_an_old_attempt), WITH(test_bursts), WITH(test_refused_goes_on),
 		WITH(test_missing_key), WITH(test_on_demand), WITH(test_route_command), WITH(test_dpd_restart),
 		WITH(test_dpd_hold), WITH(test_dpd_clear), WITH(test_replace), WITH(test_delete), WITH(test_aliases),
-		WITH(test_template), WITH(test_failure_ring), cmocka_unit_test(test_exit_codes),
+		WITH(test_prune), WITH(test_replace_widens), WITH(test_reqid_is_taken),
+		WITH(test_refused_policy_waits), WITH(test_template), WITH(test_failure_ring), cmocka_unit_test(test_exit_codes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
