@@ -13,7 +13,7 @@
 #include "base/secret.h"
 #include "esp/esp_backend.h"
 
-enum { IKE_A_TURN = 256, GUARD_BURST_US = 20000 };
+enum { IKE_A_TURN = 256, EVENTS_A_TURN = 256, GUARD_BURST_US = 20000 };
 
 static struct esp_backend *self(struct backend *b)
 {
@@ -606,6 +606,7 @@ static void op_process(struct backend *base, int fd)
 	const struct worker_event *next;
 	uint64_t v;
 	size_t len;
+	int n;
 
 	if (read(fd, &v, sizeof(v)) < 0 && errno != EAGAIN)
 		return;
@@ -613,12 +614,14 @@ static void op_process(struct backend *base, int fd)
 		esp_mtu_refresh(b);
 		return;
 	}
-	while ((next = ring_peek(&b->worker.events, &len))) {
+	for (n = 0; n < EVENTS_A_TURN && (next = ring_peek(&b->worker.events, &len)); n++) {
 		struct worker_event e = *next;
 
 		ring_pop(&b->worker.events);
 		on_event(b, &e);
 	}
+	if (n == EVENTS_A_TURN)
+		eventfd_write(b->worker.event_fd, 1);
 	drain_ike(b);
 	if (b->guard_dirty && b->settled)
 		esp_rebuild_guard(b);

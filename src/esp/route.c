@@ -392,6 +392,7 @@ static void keep_order(struct routing *r)
 {
 	struct rule_item **sorted, *item, *tmp;
 	bool pass = false, in_order = true;
+	uint64_t before = r->position;
 	size_t n = 0;
 
 	HASH_ITER(hh, r->rules, item, tmp)
@@ -413,7 +414,8 @@ static void keep_order(struct routing *r)
 		if (rule_do(r, &sorted[i]->rule, true) == 0)
 			sorted[i]->position = ++r->position;
 	for (size_t i = 0; !in_order && i < n; i++)
-		rule_do(r, &sorted[i]->rule, false); /* the first of two equal ones: the old */
+		if (sorted[i]->position > before) /* else it could not be laid anew: the only one */
+			rule_do(r, &sorted[i]->rule, false); /* the first of two equal ones: the old */
 	free(sorted);
 }
 
