@@ -162,7 +162,8 @@ static int stop_daemon(const struct options *o, bool quiet, bool keep)
 	if (result == NULL)
 		return rc;
 	json_decref(result);
-	for (int waited = 0; pid > 0 && kill(pid, 0) == 0; waited += POLL_MS) {
+	/* the file goes last; the process may stay, as a zombie of a process 1 that reaps none */
+	for (int waited = 0; pid > 0 && pluto_pid(o) == pid; waited += POLL_MS) {
 		if (waited >= STOP_TIMEOUT_MS) {
 			fprintf(stderr, "ipsec: pluto (process %ld) does not end\n", (long)pid);
 			return EXIT_PROBLEM;

@@ -128,6 +128,15 @@ void process_alive(void)
 #endif
 }
 
+/* The lock counts while the file has its name: a daemon that ends takes that away first. */
+static bool same_file(int fd, const char *path)
+{
+	struct stat held, named;
+
+	return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_dev == named.st_dev &&
+	       held.st_ino == named.st_ino;
+}
+
 int process_lock(const char *rundir, char *err, size_t len)
 {
 	char path[512], text[32];
@@ -137,20 +146,25 @@ int process_lock(const char *rundir, char *err, size_t len)
 		return -1;
 	}
 	snprintf(path, sizeof(path), "%s/pluto.pid", rundir);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0) {
-		snprintf(err, len, "cannot write %s: %s", path, strerror(errno));
-		return -1;
-	}
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		ssize_t n = read(fd, text, sizeof(text) - 1);
+	int fd = -1;
+	do {
+		if (fd >= 0)
+			close(fd);
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		if (fd < 0) {
+			snprintf(err, len, "cannot write %s: %s", path, strerror(errno));
+			return -1;
+		}
+		if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+			ssize_t n = read(fd, text, sizeof(text) - 1);
 
-		text[n > 0 ? n : 0] = '\0';
-		text[strcspn(text, "\n")] = '\0';
-		snprintf(err, len, "pluto is already running (process %s holds %s)", text, path);
-		close(fd);
-		return -1;
-	}
+			text[n > 0 ? n : 0] = '\0';
+			text[strcspn(text, "\n")] = '\0';
+			snprintf(err, len, "pluto is already running (process %s holds %s)", text, path);
+			close(fd);
+			return -1;
+		}
+	} while (!same_file(fd, path));
 	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n) {
 		snprintf(err, len, "cannot write %s: %s", path, strerror(errno));
