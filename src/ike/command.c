@@ -332,26 +332,35 @@ void ike_engine_shutdown(struct ike_engine *e)
 	engine_leave(e);
 }
 
+/** An inbound SPI is ours and names one SA; outbound, peers choose: each that has it. */
+static struct child *expired(struct ike_engine *e, uint32_t spi, enum sa_direction direction, struct child *after)
+{
+	struct child *c = after ? after->hh_id.next : e->child_by_id;
+
+	if (direction == SA_IN)
+		return after ? NULL : child_by_own_spi(e, spi);
+	while (c && !(c->out_installed && c->sa.out.spi == spi))
+		c = c->hh_id.next;
+	return c;
+}
+
 void ike_engine_expire(struct ike_engine *e, uint32_t spi, enum sa_direction direction, bool hard)
 {
-	struct child *c = NULL;
+	struct child *c;
 	struct ike_sa *sa;
+	bool several;
 
 	engine_enter(e);
-	if (direction == SA_IN) {
-		c = child_by_own_spi(e, spi);
-	} else {
-		struct child *each;
-
-		for (each = e->child_by_id; each; each = each->hh_id.next)
-			if (each->out_installed && each->sa.out.spi == spi)
-				c = each;
-	}
+	c = expired(e, spi, direction, NULL);
+	several = c && expired(e, spi, direction, c);
 	sa = c ? ike_sa_by_id(e, c->ike_id) : NULL;
-	if (sa && hard)
+	if (sa && hard && !several)
 		child_delete(e, sa, c, REASON_EXPIRED, true);
-	else if (sa && c->conn->rekey)
-		child_rekey_soon(e, c);
+	else
+		/* a peer that took the SPI of another's must not end that one: a new SA is no loss to either */
+		for (; c; c = expired(e, spi, direction, c))
+			if (several || c->conn->rekey)
+				child_rekey_soon(e, c);
 	engine_leave(e);
 }
 

@@ -128,6 +128,7 @@ struct ike_sa {
 	uint8_t redundant_tries;
 	bool forgotten;          /* the peer started anew: nothing of this SA comes any more */
 	enum ike_reason refused; /* unauthenticated refusal that was seen */
+	uint64_t refused_told;   /* bit of each refusal that was told */
 	char *refused_theirs;    /* what came with it, for the last event */
 
 	uint32_t rekeyed_by, rekeys; /* the newer, the older SA */
@@ -154,6 +155,7 @@ struct ike_sa {
 TAILQ_HEAD(ike_list, ike_sa);
 
 struct ike_engine;
+_Static_assert((int)REASON_LIMIT < 64, "a bit for each reason");
 
 const char *ike_state_name(enum ike_state s);
 /** Our own SPI. */

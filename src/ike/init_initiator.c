@@ -97,10 +97,11 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, enum ike_reason rea
 	struct event_about about = ABOUT_IKE(sa);
 	char ours[PROPOSAL_TEXT];
 
-	e->counters.no_proposal += reason == REASON_NO_PROPOSAL_CHOSEN && sa->refused != reason;
-	if (sa->refused == reason)
-		return; /* told before */
+	e->counters.no_proposal += reason == REASON_NO_PROPOSAL_CHOSEN && !(sa->refused_told >> reason & 1);
+	if (sa->refused_told >> reason & 1)
+		return; /* told before; who forges them cannot fill the log by changing the reason */
 	sa->refused = reason;
+	sa->refused_told |= UINT64_C(1) << reason;
 	free(sa->refused_theirs);
 	sa->refused_theirs = theirs ? strdup(theirs) : NULL;
 	about.ours = proposal_list_format(sa->conn->ike_proposals, ours, sizeof(ours));

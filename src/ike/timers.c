@@ -95,8 +95,10 @@ void child_rekey_soon(struct ike_engine *e, struct child *c)
 {
 	struct ike_sa *sa = ike_sa_by_id(e, c->ike_id);
 
+	if (c->state != CHILD_STATE_ESTABLISHED)
+		return; /* its timer waits for its end */
 	c->rekey_due_us = 0;
-	if (sa && c->state == CHILD_STATE_ESTABLISHED && !task_find(sa, TASK_CHILD_REKEY, c->sa.id))
+	if (sa && !task_find(sa, TASK_CHILD_REKEY, c->sa.id))
 		task_add(e, sa, TASK_CHILD_REKEY, NULL, c->sa.id);
 	if (c->expire_us)
 		timer_arm(e->wheel, &c->life_timer, c->expire_us);

@@ -234,6 +234,21 @@ static void test_many_deletes(void **state)
 	assert_int_equal(end_children(&w->end[1]), 1);
 }
 
+/* Peers choose the SPIs of what goes out: one that takes another's cannot end it by its own limit. */
+static void test_same_spi_expires(void **state)
+{
+	struct world *w = *state;
+
+	bring_up(w);
+	peer_create(w, 2, 0x9000);
+	peer_create(w, 3, 0x9000);
+	peer_create(w, 4, 0x9001); /* shows that the others are known to the peer */
+	ike_engine_expire(w->end[1].engine, 0x9000, SA_OUT, true);
+	assert_int_equal(end_children(&w->end[1]), 5); /* with the larval one of the first rekey */
+	assert_int_equal(w->end[1].told[IKE_EVENT_CHILD_DOWN], 0);
+	assert_true(end_said(&w->end[1], "initiating rekey"));
+}
+
 /* Requests that leave nothing half-open cost something too: above a rate they need a cookie. */
 static void test_flood_needs_cookies(void **state)
 {
@@ -263,13 +278,39 @@ static void test_flood_needs_cookies(void **state)
 	assert_int_equal(end_children(&w->end[0]), 1);
 }
 
+/* Forged refusals that take turns: each is told once, and none ends the attempt. */
+static void test_refusals_in_turn(void **state)
+{
+	static const uint16_t types[] = { N_NO_PROPOSAL_CHOSEN, N_INVALID_SYNTAX, N_AUTHENTICATION_FAILED };
+	struct world *w = *state;
+	struct message_builder b;
+	struct ike_header h;
+	struct bytes bytes;
+
+	world_start(w);
+	ike_engine_up(w->end[0].engine, w->end[0].conns[0]);
+	assert_int_equal(message_decode_header(BYTES(w->last.bytes, w->last.len), &h), DECODE_OK);
+	h.response = true;
+	h.initiator = false;
+	for (unsigned i = 0; i < 300; i++) {
+		builder_begin(&b, out, sizeof(out), &h);
+		builder_notify(&b, types[i % 3], 0, BYTES(NULL, 0), BYTES(NULL, 0));
+		bytes = builder_end(&b);
+		end_inject(&w->end[0], bytes.ptr, bytes.len);
+	}
+	assert_int_equal(w->end[0].told[IKE_EVENT_REFUSED], 3);
+	assert_int_equal(w->end[0].told[IKE_EVENT_FAILED], 0);
+	world_settle(w);
+	assert_int_equal(end_children(&w->end[0]), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(malformed_auth_response), T(null_is_nobody), T(shutdown_in_exchange), T(delete_on_old_ike),
-		T(many_deletes), T(flood_needs_cookies),
+		T(many_deletes), T(same_spi_expires), T(flood_needs_cookies), T(refusals_in_turn),
 	};
 
 	return cmocka_run_group_tests_name("ike.engine_hostile", tests, NULL, NULL);
