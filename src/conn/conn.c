@@ -308,6 +308,8 @@ void conn_orient(struct conn *c)
 		/* an address that went may come back: SAs and policy stay */
 		c->orientation.state = o.state;
 		memcpy(c->orientation.text, o.text, sizeof(o.text));
+		if (c->ike == NULL)
+			c->orientation = o;
 		return;
 	}
 	c->orientation = o;

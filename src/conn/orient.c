@@ -86,6 +86,16 @@ static enum lookup_result end_identity(const struct end_config *end, uint8_t fam
 	return r == LOOKUP_PENDING ? r : LOOKUP_OK;
 }
 
+/* One end is ours, and the other one's name has no address. */
+static void orient_half(const struct end_address *left, const struct end_address *right, struct orientation *out)
+{
+	const struct end_address *local = left->ours ? left : right, *remote = left->ours ? right : left;
+
+	out->half = local->ours && remote->result != LOOKUP_OK;
+	out->left_is_local = left->ours;
+	out->local = local->address;
+}
+
 static void orient_decide(const struct conn_config *c, const struct end_address *left,
 			  const struct end_address *right, struct orientation *out)
 {
@@ -97,6 +107,7 @@ static void orient_decide(const struct conn_config *c, const struct end_address 
 		out->state = ORIENT_WAITING;
 		snprintf(out->text, sizeof(out->text), "waiting for the address of %s",
 			 left->result == LOOKUP_PENDING ? l : r);
+		orient_half(left, right, out);
 		return;
 	}
 	out->state = ORIENT_NO;
@@ -112,6 +123,7 @@ static void orient_decide(const struct conn_config *c, const struct end_address 
 	else
 		out->state = ORIENT_YES;
 	out->left_is_local = left->ours;
+	orient_half(left, right, out);
 }
 
 void orient(const struct conn_config *config, const struct orient_host *host,
@@ -177,6 +189,29 @@ static void end_selectors(const struct end_config *end, const struct ip_address 
 		ts->port_lo = end->port_lo;
 		ts->port_hi = end->port_hi;
 	}
+}
+
+static bool covers_everything(const struct traffic_selector *ts)
+{
+	for (size_t i = 0; i < ip_address_size(&ts->lo); i++)
+		if (ts->lo.bytes[i] != 0 || ts->hi.bytes[i] != 0xff)
+			return false;
+	return true;
+}
+
+bool orient_selectors(const struct conn_config *config, const struct orientation *o,
+		      struct ts_list *local, struct ts_list *remote)
+{
+	const struct end_config *other = orient_remote(config, o->left_is_local);
+
+	if (!o->half || other->subnets.count == 0)
+		return false;
+	end_selectors(orient_local(config, o->left_is_local), &o->local, local);
+	end_selectors(other, &o->remote, remote);
+	for (size_t i = 0; i < remote->count; i++)
+		if (covers_everything(&remote->ts[i]))
+			return false;
+	return true;
 }
 
 static void build_ends(struct ike_conn *ike, const struct conn_config *c, const struct orientation *o)

@@ -33,6 +33,7 @@ enum orientation_state { ORIENT_NO, ORIENT_YES, ORIENT_WAITING };
 struct orientation {
 	enum orientation_state state;
 	bool left_is_local;
+	bool half; /* not ORIENT_YES, but `local` is known: the other end's name has no address yet */
 	struct ip_address local, remote; /* remote AF_UNSPEC: any */
 	struct identity local_id, remote_id; /* as resolved; NONE: take the address */
 	char text[256]; /* why not, a sentence */
@@ -48,6 +49,14 @@ struct conn_problem {
 /** Decide the orientation of `config` on this machine. */
 void orient(const struct conn_config *config, const struct orient_host *host,
 	    struct orientation *out);
+
+/**
+ * Selectors before the peer's address is known (`half`), so that what is to be protected does not
+ * go in clear while a name is looked up. False where that cannot be: the other end is the peer
+ * itself, or everything, the name servers among it.
+ */
+bool orient_selectors(const struct conn_config *config, const struct orientation *o,
+		      struct ts_list *local, struct ts_list *remote);
 
 /** What config/ accepts and this version cannot do; false with both sentences set (static). */
 bool orient_usable(const struct conn_config *config, const char **what, const char **remedy);

@@ -17,8 +17,16 @@ static bool policy_wanted(const struct conn *c, enum policy_action *out)
 	const struct conn_config *config = c->config;
 	bool asked = c->want_up != WISH_NO || c->once;
 
-	if (c->ike == NULL || c->problem.what != NULL || conn_is_template(c))
+	if (c->problem.what != NULL || conn_is_template(c))
 		return false;
+	if (c->ike == NULL) {
+		struct ts_list local, remote;
+
+		*out = POLICY_DROP;
+		return conn_negotiates(c) && (asked || c->routed != WISH_NO) &&
+		       config->negotiation_shunt != SHUNT_PASS &&
+		       orient_selectors(config, &c->orientation, &local, &remote);
+	}
 	if (!conn_negotiates(c)) {
 		*out = config->type == CONN_PASS ? POLICY_PASS : POLICY_DROP;
 		return c->want_up != WISH_NO || c->routed != WISH_NO;
@@ -47,12 +55,17 @@ static void policy_fill(const struct conn *c, enum policy_action action, struct 
 	p->reqid = c->reqid;
 	snprintf(p->conn, sizeof(p->conn), "%s", c->name);
 	p->action = action;
+	p->priority = c->config->priority;
+	if (ike == NULL) {
+		p->local = c->orientation.local;
+		orient_selectors(c->config, &c->orientation, &p->local_ts, &p->remote_ts);
+		return;
+	}
 	p->mode = ike->mode;
 	p->local_ts = c->narrowed_local != NULL ? *c->narrowed_local : ike->local_ts;
 	p->remote_ts = c->narrowed_remote != NULL ? *c->narrowed_remote : ike->remote_ts;
 	p->local = ike->local.address;
 	p->remote = ike->remote.address;
-	p->priority = c->config->priority;
 	p->mark_in = ike->mark_in;
 	p->mark_in_mask = ike->mark_in_mask;
 	p->mark_out = ike->mark_out;

@@ -148,6 +148,33 @@ static void test_names(void **state)
 	fake_free(&f);
 }
 
+/* While the peer's name has no address, what it is to protect does not go in clear. */
+static void test_blocked_until_named(void **state)
+{
+	static const char *const rest[] = { "    rightsubnet=192.168.30.0/24\n", "    rightsubnet=0.0.0.0/0\n", "" };
+	struct fake f;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		char text[512];
+
+		fake_init(&f);
+		snprintf(text, sizeof(text), "conn named\n    left=192.168.20.10\n    leftsubnet=192.168.10.0/24\n"
+					     "    right=gw.example.com\n%s    authby=secret\n    auto=start\n", rest[i]);
+		fake_load(&f, text);
+		/* where it could hide the name servers it has to wait */
+		assert_string_equal(fake_turn(&f, 0), i == 0 ? "policy 16384 drop\n" : "");
+		if (i == 0) {
+			check_ts(&f.last_policy.local_ts, "192.168.10.0/24");
+			check_ts(&f.last_policy.remote_ts, "192.168.30.0/24");
+		}
+		f.name_address = "192.168.20.20";
+		conn_set_reorient(f.set);
+		assert_string_equal(fake_turn(&f, 0), "policy 16384 protect\nup named\n");
+		fake_free(&f);
+	}
+}
+
 static void test_parameters(void **state)
 {
 	struct fake f;
@@ -196,7 +223,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_left_is_ours), cmocka_unit_test(test_right_is_ours),
 		cmocka_unit_test(test_neither_or_both), cmocka_unit_test(test_address_moves),
-		cmocka_unit_test(test_names), cmocka_unit_test(test_parameters), cmocka_unit_test(test_not_usable),
+		cmocka_unit_test(test_names), cmocka_unit_test(test_blocked_until_named),
+		cmocka_unit_test(test_parameters), cmocka_unit_test(test_not_usable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
