@@ -153,8 +153,7 @@ static bool set_debug(struct loader *l, struct item *item, const char *text, boo
 }
 
 /**
- * A value of the plain types. `field` NULL: only look whether it is good. `item` may be NULL for
- * defaults only (which draw no warning).
+ * A value of the plain types. `field` NULL: only look whether it is good.
  */
 static bool set_plain(struct loader *l, const struct keyword *k, struct item *item,
 		      const char *text, void *field, struct value_error *e)
@@ -548,10 +547,13 @@ bool set_defaults(struct loader *l)
 	c->ike_default = c->esp_default = true;
 	for (size_t i = 0; (k = keyword_at(i)); i++) {
 		char *base = k->scope == KEYWORD_SETUP ? (char *)&l->config->setup : (char *)c;
+		// `warned`: nobody wrote it, so there is no line to warn of
+		struct item item = { .keyword = k, .spelled = k->name, .value = k->fallback,
+				     .warned = true };
 
 		if (!k->stored || !k->fallback || k->scope == KEYWORD_END)
 			continue;
-		if (!set_plain(l, k, NULL, k->fallback, base + k->offset, &e))
+		if (!set_plain(l, k, &item, k->fallback, base + k->offset, &e))
 			return false;
 	}
 	return true;
