@@ -255,7 +255,7 @@ bool value_selector(const char *text, struct traffic_selector *out, bool *host_b
 bool value_subnet_list(const char *text, struct ts_list *out, bool *host_bits,
 		       struct value_error *e)
 {
-	struct traffic_selector ts;
+	struct traffic_selector ts = { 0 };
 	char word[128];
 	bool too_long, bits;
 

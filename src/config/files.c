@@ -55,10 +55,11 @@ static bool file_set_add(struct file_set *set, const struct stat *st, const char
 
 void file_set_free(struct file_set *set)
 {
-	struct file_seen *f, *next;
+	struct file_seen *f = set->seen, *next;
 
-	HASH_ITER(hh, set->seen, f, next) {
-		HASH_DEL(set->seen, f);
+	HASH_CLEAR(hh, set->seen); // the table only: `next` still links what it held
+	for (; f; f = next) {
+		next = f->hh.next;
 		free(f->path);
 		free(f);
 	}
