@@ -264,13 +264,15 @@ static void request_free(struct request *r)
 
 void control_free(struct control *c)
 {
-	struct client *k;
+	struct client *k, *next;
 	struct request *r;
 
 	if (c == NULL)
 		return;
-	while ((k = LIST_FIRST(&c->clients)) != NULL)
+	for (k = LIST_FIRST(&c->clients); k != NULL; k = next) {
+		next = LIST_NEXT(k, entry);
 		client_free(k);
+	}
 	while ((r = TAILQ_FIRST(&c->requests)) != NULL) {
 		TAILQ_REMOVE(&c->requests, r, entry);
 		request_free(r);

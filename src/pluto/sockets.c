@@ -317,12 +317,14 @@ struct sockets *sockets_new(struct event_base *base, const struct sockets_host *
 
 void sockets_free(struct sockets *s)
 {
-	struct sock *k;
+	struct sock *k, *next;
 
 	if (s == NULL)
 		return;
-	while ((k = LIST_FIRST(&s->list)) != NULL)
+	for (k = LIST_FIRST(&s->list); k != NULL; k = next) {
+		next = LIST_NEXT(k, entry);
 		sock_close(k);
+	}
 	free(s->buffers);
 	free(s);
 }

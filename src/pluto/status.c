@@ -422,10 +422,11 @@ static json_t *connections_json(struct builder *b)
 
 static void builder_clear(struct builder *b)
 {
-	struct sa_of_conn *e, *next;
+	struct sa_of_conn *e = b->by_conn, *next;
 
-	HASH_ITER(hh, b->by_conn, e, next) {
-		HASH_DEL(b->by_conn, e);
+	HASH_CLEAR(hh, b->by_conn); /* the table only: `next` still links what it held */
+	for (; e != NULL; e = next) {
+		next = e->hh.next;
 		free(e);
 	}
 }
