@@ -16,9 +16,11 @@ ss_need() {
 	need_root
 	[ -x "$CHARON" ] || skip_all "strongSwan's charon is not installed: lab/deps test"
 	command -v swanctl >/dev/null || skip_all "swanctl is not installed: lab/deps test"
-	ls /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so /usr/lib64/strongswan/plugins/libstrongswan-kernel-libipsec.so \
-		/usr/lib/strongswan/plugins/libstrongswan-kernel-libipsec.so 2>/dev/null | grep -q . ||
-		skip_all "strongSwan's kernel-libipsec plugin is not installed: lab/deps test"
+	local dir
+	for dir in /usr/lib/ipsec /usr/lib64/strongswan /usr/lib/strongswan; do
+		[ ! -e $dir/plugins/libstrongswan-kernel-libipsec.so ] || return 0
+	done
+	skip_all "strongSwan's kernel-libipsec plugin is not installed: lab/deps test"
 }
 
 # Keys: proposals, esp_proposals ("default" leaves them to strongSwan), secret, start_action,
