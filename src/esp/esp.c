@@ -612,6 +612,7 @@ static void op_process(struct backend *base, int fd)
 		return;
 	if (fd == b->timer_fd) {
 		esp_mtu_refresh(b);
+		esp_check_system(b);
 		return;
 	}
 	for (n = 0; n < EVENTS_A_TURN && (next = ring_peek(&b->worker.events, &len)); n++) {

@@ -79,6 +79,8 @@ void esp_rebuild_guard(struct esp_backend *b);
 void esp_backend_close(struct backend *b, bool keep);
 /** Make the TUN device anew after somebody removed it. */
 void esp_device_again(struct esp_backend *b);
+/** Put back what someone else removed: routing rules, routes, the table of the packet filter. */
+void esp_check_system(struct esp_backend *b);
 
 /* --- esp_mtu.c --- */
 

@@ -125,10 +125,44 @@ static bool start_system(struct esp_backend *b, struct backend_error *err)
 	return true;
 }
 
+static void routes_again(struct esp_backend *b)
+{
+	struct policy_record *p;
+	struct backend_error err;
+
+	for (p = b->policy_records; p; p = p->hh.next) {
+		struct route_set *routes;
+
+		if (!p->set)
+			continue;
+		routes = routing_add(&b->routing, &p->policy, &err);
+		if (!routes) {
+			log_error("\"%s\": traffic is dropped: %s", p->policy.conn, err.text);
+			continue;
+		}
+		routing_remove(&b->routing, p->routes);
+		p->routes = routes;
+	}
+}
+
+void esp_check_system(struct esp_backend *b)
+{
+	if (!b->settled || b->gathering || if_nametoindex(b->tun_name) != b->ifindex)
+		return; /* the worker tells that the device is gone */
+	if (!routing_check(&b->routing)) {
+		log_warning("routes to %s were removed by someone: put back", b->tun_name);
+		netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
+		routes_again(b);
+	}
+	if (b->use_guard && !b->guard_dirty && guard_gone(&b->guard)) {
+		log_warning("the packet filter was flushed by someone: our table is put back");
+		esp_rebuild_guard(b);
+	}
+}
+
 /* Someone removed the device, and with it our routes; the unreachable ones beneath them held. */
 void esp_device_again(struct esp_backend *b)
 {
-	struct policy_record *p;
 	struct backend_error err;
 	int fd;
 
@@ -146,19 +180,7 @@ void esp_device_again(struct esp_backend *b)
 	b->mtu = 0;
 	esp_mtu_refresh(b);
 	netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
-	for (p = b->policy_records; p; p = p->hh.next) {
-		struct route_set *routes;
-
-		if (!p->set)
-			continue;
-		routes = routing_add(&b->routing, &p->policy, &err);
-		if (!routes) {
-			log_error("\"%s\": traffic is dropped: %s", p->policy.conn, err.text);
-			continue;
-		}
-		routing_remove(&b->routing, p->routes);
-		p->routes = routes;
-	}
+	routes_again(b);
 	if (!worker_watch_tun(&b->worker))
 		log_error("cannot watch %s: %s", b->tun_name, strerror(errno));
 }

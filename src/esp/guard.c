@@ -235,6 +235,16 @@ bool guard_clear(struct guard *g)
 	return run(g, "add table " TABLE "\ndelete table " TABLE "\n", false);
 }
 
+bool guard_gone(struct guard *g)
+{
+	if (!g->nft || !g->built || nft_run_cmd_from_buffer(g->nft, "list tables inet\n") != 0)
+		return false;
+	const char *tables = nft_ctx_get_output_buffer(g->nft);
+
+	g->built = tables == NULL || strstr(tables, "table " TABLE "\n") != NULL;
+	return !g->built;
+}
+
 const char *guard_state(const struct guard *g)
 {
 	return g->nft ? "nftables" : "not available: nf_tables does not work here";
@@ -279,6 +289,12 @@ bool guard_clear(struct guard *g)
 {
 	(void)g;
 	return true;
+}
+
+bool guard_gone(struct guard *g)
+{
+	(void)g;
+	return false;
 }
 
 const char *guard_state(const struct guard *g)

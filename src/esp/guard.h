@@ -34,6 +34,8 @@ bool guard_append(struct guard *g, const struct sa_policy *policy);
 bool guard_flush(struct guard *g);
 /** Replace everything by these, in one step. */
 void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, size_t n);
+/** Our table was built and is gone: someone flushed the packet filter. */
+bool guard_gone(struct guard *g);
 /** Remove the table; true if it is not there afterwards. */
 bool guard_clear(struct guard *g);
 

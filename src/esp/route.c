@@ -53,11 +53,10 @@ static void put_ports(struct netlink_request *q, uint16_t attr, uint16_t lo, uin
 		mnl_attr_put(q->header, attr, sizeof(range), &range);
 }
 
-static int rule_do(struct routing *r, const struct rule *rule, bool add)
+static int rule_send(struct routing *r, const struct rule *rule, uint16_t type, uint16_t flags)
 {
 	struct netlink_request q;
-	struct fib_rule_hdr *h = netlink_begin(&q, add ? RTM_NEWRULE : RTM_DELRULE,
-					       add ? NLM_F_CREATE : 0, sizeof(*h));
+	struct fib_rule_hdr *h = netlink_begin(&q, type, flags, sizeof(*h));
 
 	h->family = rule->family;
 	h->action = (uint8_t)rule->action;
@@ -87,6 +86,11 @@ static int rule_do(struct routing *r, const struct rule *rule, bool add)
 	put_ports(&q, FRA_SPORT_RANGE, rule->sport_lo, rule->sport_hi);
 	put_ports(&q, FRA_DPORT_RANGE, rule->dport_lo, rule->dport_hi);
 	return netlink_do(&r->nl, &q);
+}
+
+static int rule_do(struct routing *r, const struct rule *rule, bool add)
+{
+	return rule_send(r, rule, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE : 0);
 }
 
 static int route_do(struct routing *r, const struct ip_prefix *dst, bool unreachable,
@@ -706,4 +710,57 @@ bool routing_start(struct routing *r, unsigned ifindex, struct backend_error *er
 			r->have_v6 = false;
 	}
 	return true;
+}
+
+/* --- what others took away --------------------------------------------------------------------- */
+
+struct present {
+	struct routing *routing;
+	size_t rules, device_routes, unreachable_routes;
+};
+
+static void see_rule(const struct nlmsghdr *h, void *context)
+{
+	struct present *p = context;
+	struct rule_item *item = NULL;
+	struct rule rule;
+
+	if (h->nlmsg_type != RTM_NEWRULE || !rule_read(h, &rule))
+		return;
+	HASH_FIND(hh, p->routing->rules, &rule, sizeof(rule), item);
+	p->rules += item != NULL;
+}
+
+static void see_route(const struct nlmsghdr *h, void *context)
+{
+	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
+	struct present *p = context;
+
+	if (h->nlmsg_type != RTM_NEWROUTE || m->rtm_protocol != ESP_PROTOCOL || m->rtm_table != ESP_ROUTE_TABLE)
+		return;
+	p->unreachable_routes += m->rtm_type == RTN_UNREACHABLE;
+	p->device_routes += m->rtm_type == RTN_UNICAST;
+}
+
+bool routing_check(struct routing *r)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	struct present p = { .routing = r };
+	struct rule_item *item, *tmp;
+	size_t routes = HASH_COUNT(r->routes), back = 0;
+
+	for (size_t i = 0; i < (r->have_v6 ? 2 : 1); i++)
+		if (netlink_dump(&r->nl, RTM_GETRULE, families[i], see_rule, &p) != 0 ||
+		    netlink_dump(&r->nl, RTM_GETROUTE, families[i], see_route, &p) != 0)
+			return true; /* not known: next time */
+	if (p.rules < HASH_COUNT(r->rules)) {
+		HASH_ITER(hh, r->rules, item, tmp)
+			if (rule_send(r, &item->rule, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL) == 0) {
+				item->position = ++r->position;
+				back++;
+			}
+		log_warning("%zu routing rules of ours were removed by someone: put back", back);
+		keep_order(r);
+	}
+	return p.device_routes >= routes && p.unreachable_routes >= routes;
 }

@@ -54,6 +54,12 @@ struct route_set *routing_add(struct routing *r, const struct sa_policy *policy,
 /** Remove what no other policy needs and free `set` (NULL is allowed). */
 void routing_remove(struct routing *r, struct route_set *set);
 
+/**
+ * See whether all that is installed is still there, and put rules back that someone removed (a network
+ * manager, by hand). False when routes are missing: those come by routing_add() of every policy.
+ */
+bool routing_check(struct routing *r);
+
 /** A predecessor left rules that no policy has taken over (yet). */
 bool routing_has_stale(const struct routing *r);
 /** Remove a predecessor's that no policy took over. */
