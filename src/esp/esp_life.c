@@ -125,6 +125,7 @@ static bool start_system(struct esp_backend *b, struct backend_error *err)
 	return true;
 }
 
+/* All policies' routes anew; rules that are there stay. */
 static void routes_again(struct esp_backend *b)
 {
 	struct policy_record *p;
@@ -147,8 +148,14 @@ static void routes_again(struct esp_backend *b)
 
 void esp_check_system(struct esp_backend *b)
 {
-	if (!b->settled || b->gathering || if_nametoindex(b->tun_name) != b->ifindex)
-		return; /* the worker tells that the device is gone */
+	unsigned index = if_nametoindex(b->tun_name);
+
+	if (!b->settled || b->gathering)
+		return;
+	if (index == 0) /* it could not be made when the worker told that it was gone */
+		esp_device_again(b);
+	if (index != b->ifindex)
+		return;
 	if (!routing_check(&b->routing)) {
 		log_warning("routes to %s were removed by someone: put back", b->tun_name);
 		netlink_link_set(&b->routing.nl, b->ifindex, 0, true);

@@ -88,7 +88,7 @@ static void check_kernel(const struct host_facts *host, struct check_result *r)
 
 /*
  * Names of interfaces for which /proc/sys/net/ipv4/conf/NAME/`what` and conf/all together give
- * `bad`; `both`: the kernel wants both set, else either does.
+ * `bad`; `both`: the kernel wants both set, else the larger one counts.
  */
 static size_t interfaces_with(const char *what, long bad, bool both, struct text *names)
 {
@@ -105,7 +105,8 @@ static size_t interfaces_with(const char *what, long bad, bool both, struct text
 			continue;
 		snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/%s", e->d_name, what);
 		long value = proc_number(path);
-		if (both ? value == bad && all == bad : value == bad || all == bad) {
+		/* of the two the larger counts: for rp_filter 2 (loose) hides 1 (strict) */
+		if (both ? value == bad && all == bad : (value > all ? value : all) == bad) {
 			text_add(names, "%s%s", n > 0 ? " " : "", e->d_name);
 			n++;
 		}

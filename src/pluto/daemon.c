@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,7 +23,7 @@
 #include "pluto/sockets.h"
 #include "pluto/waiter.h"
 
-enum { SA_MAX = 200000, PORTS_MAX = 32, STOP_WAIT_MS = 300 };
+enum { SA_MAX = 200000, PORTS_MAX = 32, STOP_WAIT_MS = 300, FILES_WANTED = 65536 };
 
 void daemon_fail(const struct daemon *d, const char *format, ...)
 {
@@ -296,11 +297,23 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 	(void)context;
 }
 
+/* Two sockets for each address, and what is made on the way: the usual 1024 do not reach far. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= FILES_WANTED)
+		return;
+	limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static bool start_loop(struct daemon *d)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
 
 	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
 	d->base = event_base_new();
 	if (d->base == NULL)
 		return false;
