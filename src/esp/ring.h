@@ -12,11 +12,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { RING_APART = 64 - sizeof(atomic_size_t) };
+
+/* Each side's counter stands a cache line from all else, so that they do not slow each other. By
+ * padding: an aligned type would ask the same alignment of whoever allocates what holds a ring. */
 struct ring {
 	uint8_t *buf;
-	size_t size;           /* a power of two */
-	_Alignas(64) atomic_size_t head; /* producer's: bytes ever written */
-	_Alignas(64) atomic_size_t tail; /* consumer's: bytes ever read */
+	size_t size;        /* a power of two */
+	uint8_t apart_buf[RING_APART];
+	atomic_size_t head; /* producer's: bytes ever written */
+	uint8_t apart_head[RING_APART];
+	atomic_size_t tail; /* consumer's: bytes ever read */
+	uint8_t apart_tail[RING_APART];
 };
 
 /** `size`: a power of two. False without memory. */
