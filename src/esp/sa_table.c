@@ -11,11 +11,15 @@
 
 bool sa_table_init(struct sa_table *t)
 {
+	uint32_t start = 0;
+
 	memset(t, 0, sizeof(*t));
 	t->slots = calloc(SA_SLOTS, sizeof(*t->slots));
 	t->generation = calloc(SA_SLOTS, 1);
 	t->taken = calloc(SA_SLOTS / 64, sizeof(uint64_t));
-	t->next = 1;
+	/* a peer may still have an outbound SA to a predecessor's SPI, and could not add another like it */
+	if (getrandom(&start, sizeof(start), 0) == (ssize_t)sizeof(start))
+		t->next = SPI_INDEX(start);
 	return t->slots && t->generation && t->taken;
 }
 

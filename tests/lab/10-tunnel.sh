@@ -61,5 +61,5 @@ check "tshark decrypts ESP: the ping is there" says 'Echo \(ping\) request' keye
 check "and its answer" says 'Echo \(ping\) reply' keyed -Y 'esp && icmp.type == 0'
 check "the next header says IPv4 in every one" equal "$(keyed -Y 'esp && icmp' -T fields -e esp.protocol | sort -u)" 0x04
 check "sequence numbers of a direction never repeat" equal \
-	"$(shark "$WIRE" esp -T fields -e esp.spi -e esp.sequence | sort | uniq -d)" ""
+	"$(shark "$WIRE" esp -T fields -e ip.dst -e esp.spi -e esp.sequence | sort | uniq -d)" ""
 for r in router1 router2; do check "$r is well" healthy $r; done

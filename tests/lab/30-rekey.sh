@@ -53,5 +53,5 @@ check "the IKE SA has been rekeyed" not equal \
 check "one IKE SA and one Child SA are left on both" waitfor 10 one_each
 capture_stop "$WIRE"
 check "nothing crossed in clear" no_clear "$WIRE"
-check "the Child SAs' sequence numbers never repeat" equal "$(shark "$WIRE" esp -T fields -e esp.spi -e esp.sequence | sort | uniq -d)" ""
+check "the Child SAs' sequence numbers never repeat" equal "$(shark "$WIRE" esp -T fields -e ip.dst -e esp.spi -e esp.sequence | sort | uniq -d)" ""
 for r in router1 router2; do check "$r is well" healthy $r; done
