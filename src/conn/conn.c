@@ -466,22 +466,28 @@ static bool alias_matches(const char *list, const char *name)
 	return false;
 }
 
+/* `c` or the first after it that is no instance. */
+static struct conn *skip_instances(struct conn *c)
+{
+	while (c != NULL && c->template != NULL)
+		c = TAILQ_NEXT(c, entry);
+	return c;
+}
+
 void conn_set_prune(struct conn_set *set, const char *name, const struct conn_source *source)
 {
-	struct conn *c = TAILQ_FIRST(&set->conns);
+	struct conn *c, *next;
 	size_t len = strlen(name);
 
-	while (c != NULL) {
+	for (c = skip_instances(TAILQ_FIRST(&set->conns)); c != NULL; c = next) {
 		bool part = strncmp(c->name, name, len) == 0 &&
 			    (c->name[len] == '\0' || (c->name[len] == '/' && alias_matches(c->config->alias, name)));
 
-		if (c->template != NULL || c->source == source || !part) {
-			c = TAILQ_NEXT(c, entry);
+		next = skip_instances(TAILQ_NEXT(c, entry)); /* its instances go with it */
+		if (c->source == source || !part)
 			continue;
-		}
 		conn_say(c, LOG_LEVEL_INFO, "is no longer in the configuration: deleted");
 		conn_delete(c);
-		c = TAILQ_FIRST(&set->conns); /* its instances went with it */
 	}
 }
 
