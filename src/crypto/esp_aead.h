@@ -12,13 +12,17 @@
 #include "base/reader.h"
 #include "crypto/proposal.h"
 
-/** One packet: `aad` (8, or 12 bytes with ESN's high half) and text, sealed or opened in place. */
+/**
+ * One packet: `aad` (8, or 12 bytes with ESN's high half) and text. Opened in place; sealed in place or
+ * from `src`, which may not overlap what is written (text and ICV) and stays as it is.
+ */
 struct esp_packet_job {
 	uint8_t aad[12];
 	uint8_t aad_len;
 	bool ok;        /* result */
 	uint8_t *iv;    /* iv_bytes in the packet */
 	uint8_t *text;  /* plaintext or ciphertext, already padded */
+	const uint8_t *src; /* seal: the plaintext; NULL: it stands at `text` */
 	size_t len;
 	uint8_t *icv;   /* written by seal, checked by open */
 	/* with CBC and HMAC the ICV covers SPI, sequence number, IV, text and then the high half */

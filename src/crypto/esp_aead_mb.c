@@ -126,13 +126,15 @@ static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct by
 	return &c->head;
 }
 
-/* One packet in place; `icv` is written, whichever the direction. */
+/* One packet; `icv` is written, whichever the direction. */
 static void run(struct mb_cipher *c, const struct esp_packet_job *job, bool inbound,
 		uint8_t icv[ICV_BYTES])
 {
+	const uint8_t *src = inbound || !job->src ? job->text : job->src;
+
 	memcpy(c->nonce + SALT_BYTES, job->iv, IV_BYTES);
 	if (c->gcm) {
-		c->gcm(&c->key.gcm, &c->state.gcm, job->text, job->text, job->len, c->nonce,
+		c->gcm(&c->key.gcm, &c->state.gcm, job->text, src, job->len, c->nonce,
 		       job->aad, job->aad_len, icv, ICV_BYTES);
 		return;
 	}
@@ -140,10 +142,10 @@ static void run(struct mb_cipher *c, const struct esp_packet_job *job, bool inbo
 				   job->aad_len);
 	if (inbound)
 		IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, c->key.chacha, &c->state.chacha,
-						 job->text, job->text, job->len);
+						 job->text, src, job->len);
 	else
 		IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, c->key.chacha, &c->state.chacha,
-						 job->text, job->text, job->len);
+						 job->text, src, job->len);
 	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &c->state.chacha, icv, ICV_BYTES);
 }
 

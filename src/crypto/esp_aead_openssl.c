@@ -96,7 +96,7 @@ static bool set_iv(struct openssl_cipher *c, const uint8_t *iv)
 	return EVP_CipherInit_ex2(c->cipher, NULL, NULL, c->nonce, -1, NULL) == 1;
 }
 
-static bool run(struct openssl_cipher *c, uint8_t *text, size_t len)
+static bool run(struct openssl_cipher *c, uint8_t *text, const uint8_t *src, size_t len)
 {
 	uint8_t rest[EVP_MAX_BLOCK_LENGTH];
 	int n = 0, m = 0;
@@ -104,9 +104,14 @@ static bool run(struct openssl_cipher *c, uint8_t *text, size_t len)
 	if (len > INT_MAX)
 		return false;
 	/* No text at all would be taken for the end of it. */
-	if (len > 0 && EVP_CipherUpdate(c->cipher, text, &n, text, (int)len) != 1)
+	if (len > 0 && EVP_CipherUpdate(c->cipher, text, &n, src, (int)len) != 1)
 		return false;
 	return EVP_CipherFinal_ex(c->cipher, rest, &m) == 1 && (size_t)n == len && m == 0;
+}
+
+static const uint8_t *job_src(const struct esp_packet_job *job)
+{
+	return job->src ? job->src : job->text;
 }
 
 static bool add_aad(struct openssl_cipher *c, const struct esp_packet_job *job)
@@ -118,7 +123,7 @@ static bool add_aad(struct openssl_cipher *c, const struct esp_packet_job *job)
 
 static bool aead_seal(struct openssl_cipher *c, struct esp_packet_job *job)
 {
-	return set_iv(c, job->iv) && add_aad(c, job) && run(c, job->text, job->len) &&
+	return set_iv(c, job->iv) && add_aad(c, job) && run(c, job->text, job_src(job), job->len) &&
 	       EVP_CIPHER_CTX_ctrl(c->cipher, EVP_CTRL_AEAD_GET_TAG, c->encr->icv_bytes,
 				   job->icv) == 1;
 }
@@ -128,7 +133,7 @@ static bool aead_open(struct openssl_cipher *c, struct esp_packet_job *job)
 	return set_iv(c, job->iv) &&
 	       EVP_CIPHER_CTX_ctrl(c->cipher, EVP_CTRL_AEAD_SET_TAG, c->encr->icv_bytes,
 				   job->icv) == 1 &&
-	       add_aad(c, job) && run(c, job->text, job->len);
+	       add_aad(c, job) && run(c, job->text, job->text, job->len);
 }
 
 /* RFC 4303 §2.8: SPI to Next Header, then the high half of an extended sequence number. */
@@ -144,19 +149,22 @@ static bool mac(struct openssl_cipher *c, const struct esp_packet_job *job, uint
 	       EVP_MAC_final(c->mac, icv, &n, ICV_MAX) == 1 && n >= c->integ->icv_bytes;
 }
 
-static bool cbc(struct openssl_cipher *c, struct esp_packet_job *job)
+static bool cbc(struct openssl_cipher *c, struct esp_packet_job *job, const uint8_t *src)
 {
-	if (!c->cipher)
+	if (!c->cipher) {
+		if (src != job->text)
+			memcpy(job->text, src, job->len);
 		return true;
+	}
 	return job->len % c->encr->block_bytes == 0 && set_iv(c, job->iv) &&
-	       run(c, job->text, job->len);
+	       run(c, job->text, src, job->len);
 }
 
 static bool mac_seal(struct openssl_cipher *c, struct esp_packet_job *job)
 {
 	uint8_t icv[ICV_MAX];
 
-	if (!cbc(c, job) || !mac(c, job, icv))
+	if (!cbc(c, job, job_src(job)) || !mac(c, job, icv))
 		return false;
 	memcpy(job->icv, icv, c->integ->icv_bytes);
 	return true;
@@ -167,7 +175,7 @@ static bool mac_open(struct openssl_cipher *c, struct esp_packet_job *job)
 	uint8_t icv[ICV_MAX];
 
 	return mac(c, job, icv) && CRYPTO_memcmp(icv, job->icv, c->integ->icv_bytes) == 0 &&
-	       cbc(c, job);
+	       cbc(c, job, job->text);
 }
 
 static void finish(struct esp_packet_job *job, bool ok)
