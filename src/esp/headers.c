@@ -144,26 +144,6 @@ int ecn_decapsulate(uint8_t inner, uint8_t outer)
 	return inner;
 }
 
-uint32_t checksum_add(const uint8_t *p, size_t len, uint32_t sum)
-{
-	uint64_t s = sum;
-
-	for (; len >= 2; p += 2, len -= 2)
-		s += load_be16(p);
-	if (len)
-		s += (uint32_t)*p << 8;
-	while (s >> 32)
-		s = (s & UINT32_MAX) + (s >> 32);
-	return (uint32_t)s;
-}
-
-uint16_t checksum_fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
 void ip_set_tos(uint8_t *p, uint8_t tos)
 {
 	if (p[0] >> 4 == 4) {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "esp/checksum.h"
 #include "net/address.h"
 #include "net/selector.h"
 
@@ -44,10 +45,6 @@ int ecn_decapsulate(uint8_t inner, uint8_t outer);
 
 /** Set DSCP and ECN of a packet that flow_parse() took; keeps IPv4's checksum right. */
 void ip_set_tos(uint8_t *packet, uint8_t tos);
-
-/** The Internet checksum (not complemented) of `len` bytes, on top of `sum`. */
-uint32_t checksum_add(const uint8_t *p, size_t len, uint32_t sum);
-uint16_t checksum_fold(uint32_t sum);
 
 struct ip_header_fields {
 	struct ip_address src, dst;
