@@ -51,6 +51,7 @@ static inline uint64_t counter_get(const counter_t *c)
 	X(IN_SELECTOR, "in_selector")               /* inner packet outside the SA's selectors */ \
 	X(IN_ECN, "in_ecn")                         /* congestion marked, inner without ECN */ \
 	X(IN_DEVICE, "in_device")                   /* TUN did not take it */              \
+	X(HANDOVER_QUEUE, "handover_queue")         /* for a worker that did not keep up */ \
 	X(IKE_QUEUE, "ike_queue")                   /* IKE datagrams faster than the daemon */ \
 	X(EVENT_QUEUE, "event_queue")               /* events faster than the daemon */
 

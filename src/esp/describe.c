@@ -108,8 +108,7 @@ static json_t *selectors_json(const struct ts_list *list)
 	return a;
 }
 
-static json_t *state_json(const struct esp_backend *b, const struct sa_record *r, bool in,
-			  bool show_keys)
+static json_t *state_json(const struct sa_record *r, bool in, bool show_keys)
 {
 	const struct sa_common *c = in ? &r->in->c : &r->out->c;
 	const struct ip_endpoint *src = in ? &r->sa.path.remote : &r->sa.path.local;
@@ -146,7 +145,7 @@ static json_t *state_json(const struct esp_backend *b, const struct sa_record *r
 	set(o, "remote_ts", selectors_json(&r->sa.remote_ts));
 	set(o, "connection", json_string(r->sa.conn));
 	set(o, "provider", json_string(esp_cipher_provider(c->cipher)));
-	set(o, "worker", json_integer(b->worker.index));
+	set(o, "worker", json_integer((json_int_t)(in ? r->in->worker : r->out->worker)));
 	return o;
 }
 
@@ -236,16 +235,26 @@ struct json_t *esp_describe(struct backend *base, bool show_keys)
 
 	for (r = b->sa_records; r; r = r->hh.next) {
 		if (r->out)
-			json_array_append_new(states, state_json(b, r, false, show_keys));
+			json_array_append_new(states, state_json(r, false, show_keys));
 		if (r->in)
-			json_array_append_new(states, state_json(b, r, true, show_keys));
+			json_array_append_new(states, state_json(r, true, show_keys));
 	}
 	set(o, "states", states);
 	set(o, "policies", policies_json(b));
 	return o;
 }
 
-static json_t *drops_json(const struct esp_worker *w)
+/* What a counter of every worker adds up to. */
+static json_t *total(const struct esp_backend *b, size_t offset)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < b->worker_count; i++)
+		sum += counter_get((const counter_t *)(const void *)((const char *)b->workers[i] + offset));
+	return number(sum);
+}
+
+static json_t *drops_json(const struct esp_backend *b)
 {
 	static const char *const names[ESP_DROP_COUNT] = {
 #define X(name, text) [DROP_##name] = text,
@@ -255,8 +264,66 @@ static json_t *drops_json(const struct esp_worker *w)
 	json_t *o = json_object();
 
 	for (size_t i = 0; i < ESP_DROP_COUNT; i++)
-		set(o, names[i], number(counter_get(&w->drops[i])));
+		set(o, names[i], total(b, offsetof(struct esp_worker, drops) + i * sizeof(counter_t)));
 	return o;
+}
+
+static json_t *traffic_json(const struct esp_backend *b)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} counters[] = {
+		{ "in_packets", offsetof(struct esp_worker, in_packets) },
+		{ "in_bytes", offsetof(struct esp_worker, in_bytes) },
+		{ "out_packets", offsetof(struct esp_worker, out_packets) },
+		{ "out_bytes", offsetof(struct esp_worker, out_bytes) },
+		{ "device_reads", offsetof(struct esp_worker, tun_reads) },
+		{ "device_writes", offsetof(struct esp_worker, tun_writes) },
+		{ "wire_receives", offsetof(struct esp_worker, wire_receives) },
+		{ "wire_sends", offsetof(struct esp_worker, wire_sends) },
+		{ "handed_over", offsetof(struct esp_worker, handed_over) },
+	};
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+		set(o, counters[i].name, total(b, counters[i].offset));
+	return o;
+}
+
+static json_t *features_json(const struct esp_backend *b)
+{
+	const struct esp_features *f = &b->features;
+	json_t *o = json_object();
+
+	set(o, "device_tcp", json_boolean(f->tun_tso));
+	set(o, "device_udp", json_boolean(f->tun_uso));
+	set(o, "udp_segmentation", json_boolean(f->udp_segment));
+	set(o, "udp_coalescing", json_boolean(f->udp_gro));
+	set(o, "ipv6", json_boolean(b->workers[0]->raw6_fd >= 0));
+	return o;
+}
+
+/* What the SAs' packets look like on the wire, and what the other way would bring. */
+static json_t *encapsulation_json(const struct esp_backend *b)
+{
+	const struct esp_features *f = &b->features;
+	size_t udp = 0, native = 0;
+	const struct sa_record *r;
+
+	for (r = b->sa_records; r; r = r->hh.next) {
+		udp += r->sa.path.udp_encap;
+		native += !r->sa.path.udp_encap;
+	}
+	if (!f->udp_segment && !f->udp_gro)
+		return json_sprintf("%zu Child SAs native ESP, %zu in UDP; this kernel takes and gives their packets one by one",
+				    native, udp);
+	if (native)
+		return json_sprintf("%zu Child SAs native ESP, whose packets the kernel takes and gives one by one; with encapsulation=yes "
+				    "(ESP in UDP) up to %u at once: several times faster. %zu Child SAs in UDP",
+				    native, f->udp_segments_max, udp);
+	return json_sprintf("%zu Child SAs in UDP: the kernel takes and gives up to %u packets at once; native ESP would go one by one",
+			    udp, f->udp_segments_max);
 }
 
 static const char *default_provider(void)
@@ -271,27 +338,17 @@ static const char *default_provider(void)
 struct json_t *esp_status(struct backend *base)
 {
 	const struct esp_backend *b = (const struct esp_backend *)base;
-	const struct esp_worker *w = &b->worker;
-	json_t *o = json_object(), *features = json_object(), *traffic = json_object();
+	json_t *o = json_object();
 
 	set(o, "name", json_string("user"));
 	set(o, "device", json_string(b->tun_name));
 	set(o, "mtu", json_integer(b->mtu));
 	set(o, "provider", json_string(default_provider()));
-	set(o, "workers", json_integer(1));
+	set(o, "workers", json_integer(b->worker_count));
 	set(o, "inbound_filter", json_string(b->use_guard ? guard_state(&b->guard) : "off"));
-	set(features, "tun_segmentation", json_false());
-	set(features, "udp_segmentation", json_false());
-	set(features, "udp_coalescing", json_false());
-	set(features, "batched_send", json_true());
-	set(features, "batched_receive", json_true());
-	set(features, "ipv6", json_boolean(w->raw6_fd >= 0));
-	set(o, "features", features);
-	set(traffic, "in_packets", number(counter_get(&w->in_packets)));
-	set(traffic, "in_bytes", number(counter_get(&w->in_bytes)));
-	set(traffic, "out_packets", number(counter_get(&w->out_packets)));
-	set(traffic, "out_bytes", number(counter_get(&w->out_bytes)));
-	set(o, "traffic", traffic);
-	set(o, "drops", drops_json(w));
+	set(o, "features", features_json(b));
+	set(o, "encapsulation", encapsulation_json(b));
+	set(o, "traffic", traffic_json(b));
+	set(o, "drops", drops_json(b));
 	return o;
 }

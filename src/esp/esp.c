@@ -98,11 +98,10 @@ static uint32_t op_alloc_spi(struct backend *base, const struct ip_address *loca
 			     const struct ip_address *remote, uint32_t reqid,
 			     struct backend_error *err)
 {
-	uint32_t spi = sa_table_alloc(&self(base)->sas, 0);
+	uint32_t spi = sa_table_alloc(&self(base)->sas, esp_worker_of(self(base), reqid, 0));
 
 	(void)local;
 	(void)remote;
-	(void)reqid;
 	if (!spi)
 		esp_fail(err, "all %d SPIs of user space are in use", SA_SLOTS);
 	return spi;
@@ -122,7 +121,7 @@ static size_t udp_slot_for(const struct esp_backend *b, const struct ip_endpoint
 	size_t best = UDP_SOCKETS_MAX;
 
 	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++) {
-		const struct udp_slot *u = &b->worker.udp[i];
+		const struct udp_slot *u = &b->workers[0]->udp[i];
 
 		if (atomic_load(&u->fd) < 0 || u->local.address.family != local->address.family)
 			continue;
@@ -152,7 +151,7 @@ static struct sa_path *path_for(const struct esp_backend *b, const struct esp_pa
 		esp_fail(err, "the SA's end points have no common address family");
 		return NULL;
 	}
-	if (!path->udp_encap && path->remote.address.family == AF_INET6 && b->worker.raw6_fd < 0) {
+	if (!path->udp_encap && path->remote.address.family == AF_INET6 && b->workers[0]->raw6_fd < 0) {
 		esp_fail(err, "this system has no IPv6");
 		return NULL;
 	}
@@ -174,6 +173,7 @@ static bool add_in(struct esp_backend *b, struct sa_record *r, const struct chil
 	r->in = sa_in_new(sa, &why);
 	if (!r->in)
 		return esp_fail(err, "%s", why);
+	r->in->worker %= b->worker_count;
 	r->sa.in = sa->in;
 	sa_table_put(&b->sas, sa->in.spi, r->in);
 	return true;
@@ -185,8 +185,8 @@ static void publish_out(struct esp_backend *b, struct policy_record *p, struct s
 	void *old = (void *)(uintptr_t)atomic_load(&p->state.out);
 
 	atomic_store(&p->state.out, list);
-	worker_changed(&b->worker);
-	worker_quiesce(&b->worker);
+	esp_workers_changed(b);
+	esp_workers_quiesce(b);
 	free(old);
 }
 
@@ -208,6 +208,7 @@ static bool add_out(struct esp_backend *b, struct sa_record *r, const struct chi
 		return esp_fail(err, "%s", why);
 	}
 	atomic_store(&r->out->path, path);
+	r->out->worker %= b->worker_count;
 	list = sa_list_with(atomic_load(&r->policy->state.out), r->out);
 	if (!list) {
 		sa_out_free(r->out);
@@ -218,13 +219,14 @@ static bool add_out(struct esp_backend *b, struct sa_record *r, const struct chi
 	r->sa.path = sa->path;
 	esp_mtu_added(b, r);
 	publish_out(b, r->policy, list);
+	esp_workers_count_out(b, r->out->worker, 1);
 	return true;
 }
 
 static void remove_in(struct esp_backend *b, struct sa_record *r)
 {
 	sa_table_put(&b->sas, r->in->c.spi, NULL);
-	worker_quiesce(&b->worker);
+	esp_workers_quiesce(b);
 	sa_table_release(&b->sas, r->in->c.spi);
 	sa_in_free(r->in);
 	r->in = NULL;
@@ -235,6 +237,7 @@ static void remove_out(struct esp_backend *b, struct sa_record *r)
 {
 	/* without memory all of the reqid's SAs go out of use: dropping is always safe */
 	publish_out(b, r->policy, sa_list_without(atomic_load(&r->policy->state.out), r->out));
+	esp_workers_count_out(b, r->out->worker, -1);
 	sa_out_free(r->out);
 	r->out = NULL;
 	secret_wipe(&r->sa.out, sizeof(r->sa.out));
@@ -294,7 +297,7 @@ static bool op_move(struct backend *base, const struct child_sa *sa, const struc
 		if (!path)
 			return false;
 		atomic_store(&r->out->path, path);
-		worker_quiesce(&b->worker);
+		esp_workers_quiesce(b);
 		free(old);
 	}
 	if (r->in)
@@ -346,9 +349,7 @@ static void publish_policies(struct esp_backend *b, struct policy_list *list)
 		free(old);
 		return;
 	}
-	atomic_store(&b->worker.policies, list);
-	worker_changed(&b->worker);
-	worker_quiesce(&b->worker);
+	esp_workers_policies(b, list);
 	free(old);
 }
 
@@ -377,7 +378,7 @@ void esp_rebuild_guard(struct esp_backend *b)
 static void rebuild_guard_soon(struct esp_backend *b)
 {
 	b->guard_dirty = true;
-	eventfd_write(b->worker.event_fd, 1);
+	eventfd_write(b->event_fd, 1);
 }
 
 static bool same_guard(const struct sa_policy *a, const struct sa_policy *b)
@@ -410,7 +411,7 @@ static void update_guard(struct esp_backend *b, const struct policy_record *p,
 	if (clock_now_us() - b->guard_flushed_us > GUARD_BURST_US)
 		flush_guard(b);
 	else
-		eventfd_write(b->worker.event_fd, 1);
+		eventfd_write(b->event_fd, 1);
 }
 
 static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
@@ -487,7 +488,7 @@ static bool op_udp_socket(struct backend *base, int fd, const struct ip_endpoint
 
 	err->text[0] = '\0';
 	for (size_t i = UDP_SOCKETS_MAX; i-- > 0;) {
-		const struct udp_slot *u = &b->worker.udp[i];
+		const struct udp_slot *u = &b->workers[0]->udp[i];
 		int used = atomic_load(&u->fd);
 
 		if (used == fd && ip_endpoint_equal(&u->local, local))
@@ -497,21 +498,17 @@ static bool op_udp_socket(struct backend *base, int fd, const struct ip_endpoint
 	}
 	/* the SAs of an address find their socket again after it was bound anew */
 	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
-		if (atomic_load(&b->worker.udp[i].fd) < 0 &&
-		    ip_endpoint_equal(&b->worker.udp[i].local, local))
+		if (atomic_load(&b->workers[0]->udp[i].fd) < 0 &&
+		    ip_endpoint_equal(&b->workers[0]->udp[i].local, local))
 			slot = i;
 	if (slot == UDP_SOCKETS_MAX)
 		return esp_fail(err, "more than %d UDP sockets", UDP_SOCKETS_MAX);
-	if (!wire_udp_prepare(fd, local))
+	if (!wire_udp_prepare(fd, local, &b->features))
 		return esp_fail(err, "cannot prepare the UDP socket of %s: %s",
 			    ip_endpoint_format(local, text), strerror(errno));
-	b->worker.udp[slot].local = *local;
-	atomic_store(&b->worker.udp[slot].fd, fd);
-	if (!worker_watch_udp(&b->worker, slot)) {
-		atomic_store(&b->worker.udp[slot].fd, -1);
+	if (!esp_workers_add_udp(b, slot, fd, local))
 		return esp_fail(err, "cannot watch the UDP socket of %s: %s",
 			    ip_endpoint_format(local, text), strerror(errno));
-	}
 	return true;
 }
 
@@ -519,12 +516,7 @@ void esp_backend_udp_forget(struct backend *base, int fd)
 {
 	struct esp_backend *b = self(base);
 
-	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
-		if (atomic_load(&b->worker.udp[i].fd) == fd) {
-			epoll_ctl(b->worker.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-			atomic_store(&b->worker.udp[i].fd, -1);
-		}
-	worker_quiesce(&b->worker);
+	esp_workers_forget_udp(b, fd);
 }
 
 static size_t op_fds(struct backend *base, int *fds, size_t max)
@@ -532,7 +524,7 @@ static size_t op_fds(struct backend *base, int *fds, size_t max)
 	struct esp_backend *b = self(base);
 
 	if (max > 0)
-		fds[0] = b->worker.event_fd;
+		fds[0] = b->event_fd;
 	if (max > 1)
 		fds[1] = b->timer_fd;
 	return max < 2 ? max : 2;
@@ -584,29 +576,42 @@ static void on_event(struct esp_backend *b, const struct worker_event *e)
 	}
 }
 
-static void drain_ike(struct esp_backend *b)
+static void drain_ike(struct esp_backend *b, struct esp_worker *w)
 {
 	const struct ike_record *r;
 	size_t len;
 	int n;
 
-	for (n = 0; n < IKE_A_TURN && (r = ring_peek(&b->worker.ike, &len)); n++) {
+	for (n = 0; n < IKE_A_TURN && (r = ring_peek(&w->ike, &len)); n++) {
 		if (b->events.ike_datagram)
 			b->events.ike_datagram(b->events.context, &r->local, &r->remote, r->data,
 					       len - sizeof(*r));
-		ring_pop(&b->worker.ike);
+		ring_pop(&w->ike);
 	}
 	if (n == IKE_A_TURN) /* perhaps more: after others had their turn */
-		eventfd_write(b->worker.event_fd, 1);
+		eventfd_write(b->event_fd, 1);
+}
+
+static void drain_events(struct esp_backend *b, struct esp_worker *w)
+{
+	const struct worker_event *next;
+	size_t len;
+	int n;
+
+	for (n = 0; n < EVENTS_A_TURN && (next = ring_peek(&w->events, &len)); n++) {
+		struct worker_event e = *next;
+
+		ring_pop(&w->events);
+		on_event(b, &e);
+	}
+	if (n == EVENTS_A_TURN)
+		eventfd_write(b->event_fd, 1);
 }
 
 static void op_process(struct backend *base, int fd)
 {
 	struct esp_backend *b = self(base);
-	const struct worker_event *next;
 	uint64_t v;
-	size_t len;
-	int n;
 
 	if (read(fd, &v, sizeof(v)) < 0 && errno != EAGAIN)
 		return;
@@ -615,15 +620,10 @@ static void op_process(struct backend *base, int fd)
 		esp_check_system(b);
 		return;
 	}
-	for (n = 0; n < EVENTS_A_TURN && (next = ring_peek(&b->worker.events, &len)); n++) {
-		struct worker_event e = *next;
-
-		ring_pop(&b->worker.events);
-		on_event(b, &e);
+	for (unsigned i = 0; i < b->worker_count; i++) {
+		drain_events(b, b->workers[i]);
+		drain_ike(b, b->workers[i]);
 	}
-	if (n == EVENTS_A_TURN)
-		eventfd_write(b->worker.event_fd, 1);
-	drain_ike(b);
 	if (b->guard_dirty && b->settled)
 		esp_rebuild_guard(b);
 	else if (b->guard.pending.len)

@@ -34,6 +34,7 @@ enum {
 struct esp_options {
 	const char *tun_name; /* NULL: ESP_TUN_NAME */
 	bool no_guard;        /* without the packet filter (tests) */
+	unsigned workers;     /* 0: one for each core that we may use */
 	/* policies set before esp_backend_settle() reach packet filter and worker there, all at once */
 	bool gather;
 };

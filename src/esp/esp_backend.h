@@ -49,7 +49,8 @@ struct esp_backend {
 	struct backend_base base;
 	struct backend_events events;
 	char tun_name[IF_NAMESIZE];
-	int tun_fd, timer_fd;
+	int tun_fd; /* the device's first queue: worker 0's */
+	int timer_fd, event_fd; /* event_fd: the workers' to us */
 	unsigned ifindex;
 	bool settled, guard_dirty, use_guard;
 	bool gathering; /* packet filter and worker wait for esp_backend_settle() */
@@ -62,7 +63,11 @@ struct esp_backend {
 	struct path_mtu *path_mtus;
 	uint32_t mtu;
 	uint64_t guard_flushed_us;
-	struct esp_worker worker;
+	struct esp_features features;
+	unsigned worker_count;
+	struct esp_worker *workers[WORKERS_MAX];
+	size_t out_sas[WORKERS_MAX]; /* outbound SAs of each */
+	bool queue_used[WORKERS_MAX];
 };
 
 /* --- esp.c --- */
@@ -73,6 +78,27 @@ bool esp_fail(struct backend_error *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /** Bring the packet filter in step with the policies. */
 void esp_rebuild_guard(struct esp_backend *b);
+
+/* --- esp_workers.c --- */
+
+/** The device's queues and the threads. `count` 0: one for each core. False with a sentence. */
+bool esp_workers_start(struct esp_backend *b, unsigned count, struct backend_error *err);
+void esp_workers_close(struct esp_backend *b);
+/** What was published last is seen by all, and nobody uses anything older. */
+void esp_workers_changed(struct esp_backend *b);
+void esp_workers_quiesce(struct esp_backend *b);
+/** The policies that packets are judged by. */
+void esp_workers_policies(struct esp_backend *b, const struct policy_list *list);
+/** Who owns the SAs of `reqid` and `resource` (RFC 9611; 0: the one for all traffic). */
+unsigned esp_worker_of(const struct esp_backend *b, uint32_t reqid, unsigned resource);
+/** An outbound SA of worker `index` more (less): the device's packets come to those that have one. */
+void esp_workers_count_out(struct esp_backend *b, unsigned index, int change);
+/** The device was made again: its queues anew. False with a sentence. */
+bool esp_workers_device(struct esp_backend *b, struct backend_error *err);
+/** A UDP socket of port 4500 for all, in `slot`. False with errno. */
+bool esp_workers_add_udp(struct esp_backend *b, size_t slot, int fd, const struct ip_endpoint *local);
+/** Forget the socket `fd`. */
+void esp_workers_forget_udp(struct esp_backend *b, int fd);
 
 /* --- esp_life.c --- */
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -48,7 +49,7 @@ void esp_backend_close(struct backend *base, bool keep)
 {
 	struct esp_backend *b = self(base);
 
-	worker_close(&b->worker);
+	esp_workers_close(b);
 	free_records(b);
 	sa_table_free(&b->sas);
 	if (!keep) {
@@ -65,6 +66,8 @@ void esp_backend_close(struct backend *base, bool keep)
 		close(b->tun_fd);
 	if (b->timer_fd >= 0)
 		close(b->timer_fd);
+	if (b->event_fd >= 0)
+		close(b->event_fd);
 	free(b);
 }
 
@@ -75,9 +78,7 @@ void esp_backend_settle(struct backend *base)
 	b->settled = true;
 	if (b->gathering) {
 		b->gathering = false;
-		atomic_store(&b->worker.policies, b->policies);
-		worker_changed(&b->worker);
-		worker_quiesce(&b->worker);
+		esp_workers_policies(b, b->policies);
 	}
 	routing_settle(&b->routing);
 	esp_rebuild_guard(b);
@@ -171,38 +172,35 @@ void esp_check_system(struct esp_backend *b)
 void esp_device_again(struct esp_backend *b)
 {
 	struct backend_error err;
-	int fd;
 
-	log_warning("%s was removed: making it again", b->tun_name);
-	fd = tun_open(b->tun_name, &err);
-	if (fd < 0 || dup3(fd, b->tun_fd, O_CLOEXEC) < 0) {
-		log_error("traffic of policies is dropped: %s", fd < 0 ? err.text : strerror(errno));
-		if (fd >= 0)
-			close(fd);
+	if (if_nametoindex(b->tun_name) == b->ifindex) { /* another worker told already */
+		for (unsigned i = 0; i < b->worker_count; i++)
+			worker_watch_tun(b->workers[i]);
 		return;
 	}
-	close(fd);
+	log_warning("%s was removed: making it again", b->tun_name);
+	if (!esp_workers_device(b, &err)) {
+		log_error("traffic of policies is dropped: %s", err.text);
+		return;
+	}
 	tun_configure(b->tun_name);
 	b->ifindex = b->routing.ifindex = if_nametoindex(b->tun_name);
 	b->mtu = 0;
 	esp_mtu_refresh(b);
 	netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
 	routes_again(b);
-	if (!worker_watch_tun(&b->worker))
-		log_error("cannot watch %s: %s", b->tun_name, strerror(errno));
 }
 
-static bool start_worker(struct esp_backend *b, struct backend_error *err)
+static bool start_workers(struct esp_backend *b, unsigned count, struct backend_error *err)
 {
-	if (!sa_table_init(&b->sas) || !worker_init(&b->worker, 0, b->tun_fd, &b->sas))
-		return esp_fail(err, "out of memory or descriptors for the ESP worker");
-	atomic_store(&b->worker.tun_mtu, b->mtu);
-	if (!wire_open(&b->worker))
-		return esp_fail(err, "cannot open a raw socket for ESP: %s%s", strerror(errno),
-			    errno == EPERM ? "; user-space ESP needs CAP_NET_RAW" : "");
+	if (!sa_table_init(&b->sas))
+		return esp_fail(err, "out of memory for the table of SAs");
 	b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (b->timer_fd < 0 || !worker_start(&b->worker))
-		return esp_fail(err, "cannot start the ESP worker: %s", strerror(errno));
+	b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (b->timer_fd < 0 || b->event_fd < 0)
+		return esp_fail(err, "no descriptors for the ESP workers: %s", strerror(errno));
+	if (!esp_workers_start(b, count, err))
+		return false;
 	esp_mtu_refresh_soon(b);
 	return true;
 }
@@ -223,11 +221,9 @@ struct backend *esp_backend_new(const struct backend_events *events,
 	b->events = *events;
 	b->use_guard = !options || !options->no_guard;
 	b->gathering = options && options->gather;
-	b->tun_fd = b->timer_fd = -1;
+	b->tun_fd = b->timer_fd = b->event_fd = -1;
 	snprintf(b->tun_name, sizeof(b->tun_name), "%s", name);
-	b->worker.epoll_fd = b->worker.kick_fd = b->worker.event_fd = -1;
-	b->worker.raw4_fd = b->worker.raw6_fd = -1;
-	if (!start_system(b, err) || !start_worker(b, err)) {
+	if (!start_system(b, err) || !start_workers(b, options ? options->workers : 0, err)) {
 		/* what was there before us stays and goes on dropping */
 		esp_backend_close((struct backend *)b, there);
 		return NULL;

@@ -77,7 +77,8 @@ static void set_mtu(struct esp_backend *b, uint32_t mtu)
 	}
 	log_debug("MTU of %s: %u", b->tun_name, mtu);
 	b->mtu = mtu;
-	atomic_store(&b->worker.tun_mtu, mtu);
+	for (unsigned i = 0; i < b->worker_count; i++)
+		atomic_store(&b->workers[i]->tun_mtu, mtu);
 }
 
 void esp_mtu_added(struct esp_backend *b, const struct sa_record *record)

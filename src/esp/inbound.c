@@ -77,34 +77,80 @@ bool inbound_unwrap(const struct sa_in *sa, const struct in_packet *p, uint8_t *
 	return sa->c.transport || decapsulate_tos(sa, p, *inner, f.tos);
 }
 
-static void deliver(struct esp_worker *w, uint8_t *inner, size_t len)
-{
-	struct virtio_net_hdr vnet = { 0 };
-	struct iovec iov[2] = { { &vnet, sizeof(vnet) }, { inner, len } };
+/* --- towards TUN ------------------------------------------------------------------------- */
 
-	if (writev(w->tun_fd, iov, 2) < 0) {
-		worker_drop(w, DROP_IN_DEVICE);
+static void write_tun(void *context, const struct iovec *iov, int count, size_t packets, size_t bytes)
+{
+	struct esp_worker *w = context;
+
+	if (writev(w->tun_fd, iov, count) < 0) {
+		counter_add(&w->drops[DROP_IN_DEVICE], packets);
 		return;
 	}
-	counter_add(&w->in_packets, 1);
-	counter_add(&w->in_bytes, len);
-	counter_add(&w->in_calls, 1);
+	counter_add(&w->in_packets, packets);
+	counter_add(&w->in_bytes, bytes);
+	counter_add(&w->tun_writes, 1);
 }
 
-/* Find the SA and the sequence number, and describe the work; what fails here costs no cryptography. */
+void inbound_init(struct esp_worker *w)
+{
+	gro_init(&w->gro, write_tun, w, w->features->tun_tso, w->features->tun_uso);
+}
+
+void inbound_flush(struct esp_worker *w)
+{
+	gro_flush(&w->gro);
+}
+
+/* The ECN field outside changes nothing inside (RFC 6040 §4.2), and nor does the DSCP. */
+static bool tos_stays(const struct sa_in *sa, const struct in_packet *p)
+{
+	uint8_t ecn = p->tos & ECN_MASK;
+
+	return !sa->decap_dscp && (ecn == ECN_NOT_ECT || ecn == ECN_ECT0);
+}
+
+/* A packet of a flow whose last one came by the same SA: its selectors were looked at. */
+static bool deliver_next(struct esp_worker *w, const struct sa_in *sa, const struct in_packet *p,
+			 uint8_t *text, size_t len, size_t *inner_len)
+{
+	uint8_t next;
+
+	if (sa->c.transport || !tos_stays(sa, p) || !esp_trailer_take(text, &len, &next) || len == 0 ||
+	    next != (text[0] >> 4 == 6 ? NEXT_IPV6 : NEXT_IPV4))
+		return false;
+	*inner_len = len;
+	return gro_continue(&w->gro, text, len, sa);
+}
+
+static bool deliver(struct esp_worker *w, const struct sa_in *sa, const struct in_packet *p,
+		    uint8_t *text, size_t len, size_t *inner_len, enum esp_drop *why)
+{
+	uint8_t *inner;
+
+	if (deliver_next(w, sa, p, text, len, inner_len))
+		return true;
+	if (!inbound_unwrap(sa, p, text, len, &inner, inner_len, why))
+		return false;
+	gro_add(&w->gro, inner, *inner_len, sa);
+	return true;
+}
+
+/* --- the SA ------------------------------------------------------------------------------ */
+
+/* Look at the sequence number, and describe the work; what fails here costs no cryptography. */
 static bool admit(struct esp_worker *w, struct in_packet *p, struct esp_packet_job *job)
 {
+	struct sa_in *sa = p->sa;
 	struct sa_common *c;
-	struct sa_in *sa;
 	uint32_t low;
 
-	if (p->len < ESP_HEADER) {
-		worker_drop(w, DROP_IN_SHORT);
+	if (!sa) {
+		worker_drop(w, p->len < ESP_HEADER ? DROP_IN_SHORT : DROP_IN_NO_SA);
 		return false;
 	}
-	sa = p->sa = sa_table_get(w->sas, load_be32(p->esp));
-	if (!sa) {
-		worker_drop(w, DROP_IN_NO_SA);
+	if (sa->worker != w->index && w->count > 1) {
+		handover_esp(w, sa->worker, p);
 		return false;
 	}
 	c = &sa->c;
@@ -161,7 +207,6 @@ static void finish(struct esp_worker *w, const struct in_packet *p, const struct
 {
 	struct sa_in *sa = p->sa;
 	enum esp_drop why;
-	uint8_t *inner;
 	size_t len;
 	bool newest;
 
@@ -182,21 +227,46 @@ static void finish(struct esp_worker *w, const struct in_packet *p, const struct
 	counter_set(&sa->c.last_us, w->now_us);
 	note_genuine(w, sa, p, newest);
 	counter_add(&sa->c.packets, 1);
-	if (!inbound_unwrap(sa, p, job->text, job->len, &inner, &len, &why)) {
+	if (deliver(w, sa, p, job->text, job->len, &len, &why))
+		counter_add(&sa->c.bytes, len);
+	else
 		worker_drop(w, why);
-		return;
+}
+
+/*
+ * The SAs of a batch. With many tunnels none of what belongs to one is in the cache: the loops ask for
+ * everybody's table slot, then for everybody's SA, and wait for none of them.
+ */
+static void find_sas(struct esp_worker *w, struct in_packet *packets, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (packets[i].len >= ESP_HEADER)
+			sa_table_prefetch(w->sas, load_be32(packets[i].esp));
+	for (size_t i = 0; i < n; i++) {
+		struct in_packet *p = &packets[i];
+
+		p->sa = p->len < ESP_HEADER ? NULL : sa_table_get_soon(w->sas, load_be32(p->esp));
 	}
-	counter_add(&sa->c.bytes, len);
-	deliver(w, inner, len);
+	for (size_t i = 0; i < n; i++) {
+		struct in_packet *p = &packets[i];
+
+		if (p->sa && p->sa->c.spi != load_be32(p->esp))
+			p->sa = NULL;
+		if (p->sa && (i == 0 || p->sa != packets[i - 1].sa))
+			sa_in_prefetch(p->sa);
+	}
 }
 
 void inbound_batch(struct esp_worker *w, struct in_packet *packets, size_t n)
 {
-	struct esp_packet_job jobs[RECV_BATCH];
-	struct in_packet *admitted[RECV_BATCH];
+	struct esp_packet_job jobs[IN_BATCH];
+	struct in_packet *admitted[IN_BATCH];
 	size_t count = 0;
 
-	for (size_t i = 0; i < n && i < RECV_BATCH; i++)
+	if (n > IN_BATCH)
+		n = IN_BATCH;
+	find_sas(w, packets, n);
+	for (size_t i = 0; i < n; i++)
 		if (admit(w, &packets[i], &jobs[count]))
 			admitted[count++] = &packets[i];
 	for (size_t first = 0, end; first < count; first = end) {

@@ -117,6 +117,7 @@ int netlink_link_set(struct netlink *nl, unsigned ifindex, uint32_t mtu, bool up
 	if (up) { /* without multicast: nobody on a tunnel wants its own chatter */
 		m->ifi_flags = IFF_UP;
 		m->ifi_change = IFF_UP | IFF_MULTICAST;
+		mnl_attr_put_u32(r.header, IFLA_TXQLEN, DEVICE_QUEUE);
 	}
 	if (mtu)
 		mnl_attr_put_u32(r.header, IFLA_MTU, mtu);

@@ -15,7 +15,10 @@
 
 #include "net/address.h"
 
-enum { NETLINK_BUFFER = 32768 };
+enum {
+	NETLINK_BUFFER = 32768,
+	DEVICE_QUEUE = 1000, /* packets that wait in a queue of the device: a burst of small ones */
+};
 
 struct netlink {
 	struct mnl_socket *socket;
@@ -45,7 +48,7 @@ int netlink_ask(struct netlink *nl, struct netlink_request *r,
 int netlink_dump(struct netlink *nl, uint16_t type, uint8_t family,
 		 void (*cb)(const struct nlmsghdr *h, void *context), void *context);
 
-/** Up, with `mtu` (0: as it is). 0 or a negative errno. */
+/** With `mtu` (0: as it is); `up`: up, as a tunnel's device. 0 or a negative errno. */
 int netlink_link_set(struct netlink *nl, unsigned ifindex, uint32_t mtu, bool up);
 int netlink_link_delete(struct netlink *nl, unsigned ifindex);
 /** MTU of a link, 0 if it is not known. */

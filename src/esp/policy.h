@@ -27,7 +27,7 @@ struct sa_list {
 struct policy_state {
 	uint32_t reqid;
 	_Atomic(const struct sa_list *) out;
-	uint64_t acquire_us; /* worker's: when it last asked for an SA; 0 never */
+	counter_t acquire_us; /* workers': when one last asked for an SA; 0 never */
 };
 
 struct policy_entry {

@@ -181,6 +181,7 @@ struct sa_in *sa_in_new(const struct child_sa *sa, const char **why)
 
 	if (!in)
 		return NULL;
+	in->worker = SPI_WORKER(sa->in.spi);
 	in->replay_check = sa->replay_window != 0;
 	in->decap_dscp = sa->decap_dscp;
 	in->udp_encap = sa->path.udp_encap;
@@ -209,6 +210,7 @@ struct sa_out *sa_out_new(const struct child_sa *sa, const char **why)
 
 	if (!out)
 		return NULL;
+	out->worker = SPI_WORKER(sa->in.spi);
 	out->encap_dscp = sa->encap_dscp;
 	out->no_pmtu_disc = sa->no_pmtu_disc;
 	out->tfc_pad = sa->tfc_pad;

@@ -25,6 +25,7 @@
 
 enum { SPI_INDEX_BITS = 18, SPI_WORKER_BITS = 6, SA_SLOTS = 1 << SPI_INDEX_BITS };
 #define SPI_INDEX(spi) ((spi) & (SA_SLOTS - 1))
+#define SPI_WORKER(spi) ((spi) >> SPI_INDEX_BITS & ((1 << SPI_WORKER_BITS) - 1))
 
 /** Limits of an SA; UINT64_MAX: none. */
 struct sa_limits {
@@ -47,6 +48,7 @@ struct sa_common {
 
 struct sa_in {
 	struct sa_common c;
+	unsigned worker;               /* that owns it: as its SPI says */
 	struct replay_window *replay;  /* worker's */
 	bool replay_check;             /* no: the window only infers ESN's high half */
 	bool decap_dscp;
@@ -67,6 +69,8 @@ struct sa_path {
 
 struct sa_out {
 	struct sa_common c;
+	unsigned worker;     /* that owns it: the inbound SA's of the pair */
+	uint16_t resource;   /* RFC 9611; 0: for all traffic */
 	uint64_t seq;        /* worker's: of the last packet */
 	bool encap_dscp, no_pmtu_disc;
 	uint32_t tfc_pad;
@@ -116,6 +120,39 @@ static inline struct sa_in *sa_table_get(const struct sa_table *t, uint32_t spi)
 	struct sa_in *sa = atomic_load_explicit(&t->slots[SPI_INDEX(spi)], memory_order_acquire);
 
 	return sa && sa->c.spi == spi ? sa : NULL;
+}
+
+/** Three steps of sa_table_get() for those who have other things to do in between: the slot, */
+static inline void sa_table_prefetch(const struct sa_table *t, uint32_t spi)
+{
+	__builtin_prefetch((const void *)&t->slots[SPI_INDEX(spi)]);
+}
+
+/** the SA, whose SPI is still to be compared (NULL: there is none), */
+static inline struct sa_in *sa_table_get_soon(const struct sa_table *t, uint32_t spi)
+{
+	struct sa_in *sa = atomic_load_explicit(&t->slots[SPI_INDEX(spi)], memory_order_acquire);
+
+	if (sa) {
+		__builtin_prefetch(sa);
+		__builtin_prefetch((const uint8_t *)sa + 64);
+		__builtin_prefetch((const uint8_t *)sa + 128);
+	}
+	return sa;
+}
+
+/** and what it points to. */
+static inline void sa_in_prefetch(const struct sa_in *sa)
+{
+	__builtin_prefetch(sa->replay);
+	__builtin_prefetch((const uint8_t *)sa->replay + 64);
+}
+
+static inline void sa_out_prefetch(const struct sa_out *sa)
+{
+	__builtin_prefetch(sa);
+	__builtin_prefetch((const uint8_t *)sa + 64);
+	__builtin_prefetch((const uint8_t *)sa + 128);
 }
 
 #endif

@@ -13,6 +13,10 @@
 #include "base/log.h"
 
 #define TUN_DEVICE "/dev/net/tun"
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
 
 static int attach(int fd, const char *name)
 {
@@ -50,10 +54,31 @@ int tun_open(const char *name, struct backend_error *err)
 
 	if (fd < 0 || attach(fd, name) != 0)
 		return failed(fd, name, err);
-	/* no offloads: the kernel then completes checksums and hands over single packets */
-	if (ioctl(fd, TUNSETOFFLOAD, 0L) != 0 || ioctl(fd, TUNSETPERSIST, 1L) != 0)
+	if (ioctl(fd, TUNSETPERSIST, 1L) != 0)
 		return failed(fd, name, err);
 	return fd;
+}
+
+void tun_offload(int fd, struct esp_features *features)
+{
+	const unsigned long tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+	if (features->tun_tso && features->tun_uso) /* Linux 6.2 */
+		features->tun_uso = ioctl(fd, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0;
+	else
+		features->tun_uso = false;
+	if (features->tun_tso && !features->tun_uso)
+		features->tun_tso = ioctl(fd, TUNSETOFFLOAD, tso) == 0;
+	/* without: the kernel completes checksums and hands over single packets */
+	if (!features->tun_tso && ioctl(fd, TUNSETOFFLOAD, 0UL) != 0)
+		log_debug("the TUN device keeps its offloads: %s", strerror(errno));
+}
+
+bool tun_queue_use(int fd, bool use)
+{
+	struct ifreq ifr = { .ifr_flags = use ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+	return ioctl(fd, TUNSETQUEUE, &ifr) == 0;
 }
 
 static void write_setting(const char *family, const char *name, const char *key, const char *value)

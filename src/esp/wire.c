@@ -1,4 +1,4 @@
-/* The sockets of the protected side: protocol 50, and ESP in UDP (RFC 3948). */
+/* The sockets of the protected side, and what comes in: protocol 50, and ESP in UDP (RFC 3948). */
 #include <errno.h>
 #include <time.h>
 
@@ -7,7 +7,7 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
-#include <poll.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,10 +18,19 @@
 enum {
 	CONTROL_BYTES = 96,
 	SOCKET_BUFFER = 8 << 20,
-	TURNS = 4,         /* batches before another descriptor gets its turn */
-	SEND_WAIT_MS = 20, /* for a device that does not keep up */
+	TURNS = 4, /* batches before another descriptor gets its turn */
 	ICMP_ERRORS_A_TURN = 8,
+	SEGMENTS_MAX = 128, /* of one UDP_SEGMENT message; 64 before Linux 6.9 */
+	SEGMENTS_OLD = 64,
 };
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+#endif
+#ifndef SO_ATTACH_REUSEPORT_CBPF
+#define SO_ATTACH_REUSEPORT_CBPF 51
+#endif
 
 /* --- opening ---------------------------------------------------------------------------- */
 
@@ -39,7 +48,30 @@ static void set_buffers(int fd)
 		set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
 }
 
-static int open_raw(int family)
+/*
+ * Of the packets that every raw socket gets a copy of, those whose SPI names this worker: behind an
+ * IPv4 header with its options, and at once on IPv6.
+ */
+static bool filter_raw(int fd, int family, unsigned index)
+{
+	struct sock_filter v4[] = {
+		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, SPI_INDEX_BITS),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, WORKERS_MAX - 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, index, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_filter v6[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), v4[2], v4[3], v4[4], v4[5], v4[6],
+	};
+	struct sock_fprog p = { .len = family == AF_INET ? 7 : 6, .filter = family == AF_INET ? v4 : v6 };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &p, sizeof(p)) == 0;
+}
+
+static int open_raw(const struct esp_worker *w, int family)
 {
 	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ESP);
 	bool ok;
@@ -56,6 +88,7 @@ static int open_raw(int family)
 		ok = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
 		     set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) &&
 		     set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+	ok = ok && (w->count == 1 || filter_raw(fd, family, w->index));
 	if (!ok || !set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK)) {
 		close(fd);
 		return -1;
@@ -66,14 +99,25 @@ static int open_raw(int family)
 
 bool wire_open(struct esp_worker *w)
 {
-	w->raw4_fd = open_raw(AF_INET);
+	w->raw4_fd = open_raw(w, AF_INET);
 	if (w->raw4_fd < 0)
 		return false;
-	w->raw6_fd = open_raw(AF_INET6); /* a system without IPv6 has none */
+	w->raw6_fd = open_raw(w, AF_INET6); /* a system without IPv6 has none */
 	return true;
 }
 
-bool wire_udp_prepare(int fd, const struct ip_endpoint *local)
+void wire_probe(struct esp_features *features)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	features->udp_segment &= fd >= 0 && set_int(fd, IPPROTO_UDP, UDP_SEGMENT, 1000);
+	features->udp_gro &= fd >= 0 && set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
+	features->udp_segments_max = SEGMENTS_OLD;
+	if (fd >= 0)
+		close(fd);
+}
+
+bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_features *features)
 {
 	bool ok = set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK);
 
@@ -81,8 +125,41 @@ bool wire_udp_prepare(int fd, const struct ip_endpoint *local)
 		ok = ok && set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 	else
 		ok = ok && set_int(fd, IPPROTO_IP, IP_RECVTOS, 1);
+	if (features->udp_gro)
+		set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
 	set_buffers(fd);
 	return ok;
+}
+
+int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *features)
+{
+	int fd = socket(local->address.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
+	struct sockaddr_storage ss;
+	socklen_t len = ip_endpoint_to_sockaddr(local, &ss);
+	bool ok = fd >= 0 && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+		  wire_udp_prepare(fd, local, features);
+
+	if (ok && local->address.family == AF_INET6)
+		ok = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (ok && bind(fd, (struct sockaddr *)&ss, len) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+bool wire_udp_steer(int fd)
+{
+	/* IKE (four zero bytes, RFC 3948 §2.2) and what is too short goes to the first socket */
+	struct sock_filter by_spi[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, SPI_INDEX_BITS),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, WORKERS_MAX - 1),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+	};
+	struct sock_fprog p = { .len = sizeof(by_spi) / sizeof(by_spi[0]), .filter = by_spi };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &p, sizeof(p)) == 0;
 }
 
 /* --- receiving -------------------------------------------------------------------------- */
@@ -96,7 +173,7 @@ struct recv_batch {
 
 static uint8_t *recv_slot(struct esp_worker *w, size_t i)
 {
-	return w->recv_buf + i * (RECV_HEADROOM + RECV_BYTES) + RECV_HEADROOM;
+	return w->recv_buf + i * RECV_STRIDE + RECV_HEADROOM;
 }
 
 static int receive(struct esp_worker *w, int fd, struct recv_batch *b)
@@ -112,12 +189,21 @@ static int receive(struct esp_worker *w, int fd, struct recv_batch *b)
 			.msg_controllen = CONTROL_BYTES,
 		};
 	}
-	return recvmmsg(fd, b->msgs, RECV_BATCH, MSG_DONTWAIT, NULL);
+	int n = recvmmsg(fd, b->msgs, RECV_BATCH, MSG_DONTWAIT, NULL);
+
+	if (n > 0)
+		counter_add(&w->wire_receives, 1);
+	return n;
 }
 
-/* TOS or traffic class, and the address the packet came to, if the socket tells. */
-static void read_control(struct msghdr *m, struct in_packet *p)
+/*
+ * TOS or traffic class, and the address the packet came to, if the socket tells; of several datagrams
+ * in one buffer the length of each but the last, else 0.
+ */
+static size_t read_control(struct msghdr *m, struct in_packet *p)
 {
+	size_t each = 0;
+
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		int v = 0;
 
@@ -131,8 +217,12 @@ static void read_control(struct msghdr *m, struct in_packet *p)
 
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
 			p->dst = ip_address_from_bytes(BYTES(&info.ipi6_addr, 16));
+		} else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+			memcpy(&v, CMSG_DATA(c), sizeof(v));
+			each = v > 0 ? (size_t)v : 0;
 		}
 	}
+	return each;
 }
 
 /* An ICMP error about a packet of ours: `esp` begins with the SPI that it had. */
@@ -218,6 +308,7 @@ void wire_raw4_ready(struct esp_worker *w)
 				worker_drop(w, DROP_IN_SHORT);
 		}
 		inbound_batch(w, packets, count);
+		inbound_flush(w);
 		if (n < RECV_BATCH)
 			return;
 	}
@@ -244,6 +335,7 @@ void wire_raw6_ready(struct esp_worker *w)
 			read_control(&b.msgs[i].msg_hdr, p);
 		}
 		inbound_batch(w, packets, (size_t)n);
+		inbound_flush(w);
 		if (n < RECV_BATCH)
 			return;
 	}
@@ -266,191 +358,67 @@ static void pass_ike(struct esp_worker *w, const struct ip_endpoint *local,
 	w->events_pending = true;
 }
 
+/* One datagram of a UDP socket; true if it is ESP. */
+static bool udp_packet(struct esp_worker *w, const struct udp_slot *u, const struct in_packet *like,
+		       uint8_t *data, size_t len, struct in_packet *p)
+{
+	if (len < 4) { /* RFC 3948 §2.3: a lone 0xff keeps the NAT's mapping */
+		if (len != 1 || data[0] != 0xff)
+			worker_drop(w, DROP_IN_SHORT);
+		return false;
+	}
+	if (load_be32(data) == 0) { /* RFC 3948 §2.2 */
+		pass_ike(w, &u->local, &like->src, data + 4, len - 4);
+		return false;
+	}
+	*p = *like;
+	p->esp = data;
+	p->len = len;
+	return true;
+}
+
+/* What one message of a UDP socket brought: a datagram, or several that the kernel put together. */
+static void udp_message(struct esp_worker *w, const struct udp_slot *u, struct recv_batch *b, size_t i)
+{
+	struct in_packet packets[IN_BATCH], like = { .udp = true };
+	uint8_t *data = recv_slot(w, i);
+	size_t len = b->msgs[i].msg_len, each, count = 0;
+
+	if (!ip_endpoint_from_sockaddr((struct sockaddr *)&b->from[i], &like.src))
+		return;
+	each = read_control(&b->msgs[i].msg_hdr, &like);
+	like.dst = u->local.address;
+	if (each == 0 || each > len)
+		each = len;
+	do {
+		size_t n = len < each ? len : each;
+
+		count += udp_packet(w, u, &like, data, n, &packets[count]);
+		if (count == IN_BATCH) {
+			inbound_batch(w, packets, count);
+			count = 0;
+		}
+		data += n;
+		len -= n;
+	} while (len > 0);
+	inbound_batch(w, packets, count);
+}
+
 void wire_udp_ready(struct esp_worker *w, size_t slot)
 {
 	struct udp_slot *u = &w->udp[slot];
-	struct in_packet packets[RECV_BATCH];
 	struct recv_batch b;
 
 	for (int turn = 0; turn < TURNS; turn++) {
 		int fd = atomic_load_explicit(&u->fd, memory_order_acquire);
 		int n = fd < 0 ? -1 : receive(w, fd, &b);
-		size_t count = 0;
 
 		if (n <= 0)
 			return;
-		for (int i = 0; i < n; i++) {
-			uint8_t *data = recv_slot(w, (size_t)i);
-			size_t len = b.msgs[i].msg_len;
-			struct ip_endpoint from;
-
-			if (!ip_endpoint_from_sockaddr((struct sockaddr *)&b.from[i], &from))
-				continue;
-			if (len < 4) { /* RFC 3948 §2.3: a lone 0xff keeps the NAT's mapping */
-				if (len != 1 || data[0] != 0xff)
-					worker_drop(w, DROP_IN_SHORT);
-				continue;
-			}
-			if (load_be32(data) == 0) { /* RFC 3948 §2.2 */
-				pass_ike(w, &u->local, &from, data + 4, len - 4);
-				continue;
-			}
-			packets[count] = (struct in_packet){
-				.esp = data, .len = len, .src = from, .dst = u->local.address, .udp = true,
-			};
-			read_control(&b.msgs[i].msg_hdr, &packets[count]);
-			packets[count++].dst = u->local.address;
-		}
-		inbound_batch(w, packets, count);
+		for (int i = 0; i < n; i++)
+			udp_message(w, u, &b, (size_t)i);
+		inbound_flush(w);
 		if (n < RECV_BATCH)
 			return;
-	}
-}
-
-/* --- sending ---------------------------------------------------------------------------- */
-
-struct send_batch {
-	struct mmsghdr msgs[ESP_BATCH];
-	struct iovec iov[ESP_BATCH];
-	_Alignas(struct cmsghdr) uint8_t control[ESP_BATCH][CONTROL_BYTES];
-};
-
-static int socket_of(const struct esp_worker *w, const struct out_packet *p)
-{
-	if (p->path->udp_encap)
-		return atomic_load_explicit(&w->udp[p->path->socket].fd, memory_order_acquire);
-	return p->path->remote.address.family == AF_INET6 ? w->raw6_fd : w->raw4_fd;
-}
-
-static struct cmsghdr *add_control(struct msghdr *m, size_t *used, int level, int type,
-				   const void *data, size_t len)
-{
-	struct cmsghdr *c = (struct cmsghdr *)(void *)((uint8_t *)m->msg_control + *used);
-
-	c->cmsg_level = level;
-	c->cmsg_type = type;
-	c->cmsg_len = CMSG_LEN(len);
-	memcpy(CMSG_DATA(c), data, len);
-	*used += CMSG_SPACE(len);
-	return c;
-}
-
-/* What the kernel has to put into the outer header where we do not write it. */
-static void put_control(struct msghdr *m, const struct out_packet *p, uint8_t *control)
-{
-	const struct sa_path *path = p->path;
-	int tos = p->tos;
-	size_t used = 0;
-
-	m->msg_control = control;
-	memset(control, 0, CONTROL_BYTES);
-	if (path->remote.address.family == AF_INET6) {
-		if (tos)
-			add_control(m, &used, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
-		if (!path->udp_encap) {
-			struct in6_pktinfo info = { 0 };
-
-			memcpy(&info.ipi6_addr, path->local.address.bytes, 16);
-			add_control(m, &used, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-		}
-	} else if (path->udp_encap && tos) {
-		add_control(m, &used, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
-	}
-	m->msg_controllen = used;
-	if (used == 0)
-		m->msg_control = NULL;
-}
-
-static void tell_too_big(struct esp_worker *w, const struct out_packet *p)
-{
-	struct worker_event e = {
-		.kind = EVENT_PATH_MTU,
-		.child_id = p->sa->c.child_id,
-		.endpoint = p->path->remote,
-		.mtu = (uint32_t)p->len,
-	};
-
-	worker_drop(w, DROP_OUT_PATH_MTU);
-	if (w->now_us - w->mtu_told_us < UINT64_C(100000))
-		return;
-	w->mtu_told_us = w->now_us;
-	worker_tell(w, &e);
-}
-
-/* The first message could not be sent: true to try it again, false to leave it out. */
-static bool send_again(struct esp_worker *w, int fd, const struct out_packet *p, int error, int tries)
-{
-	struct pollfd wait = { .fd = fd, .events = POLLOUT };
-
-	switch (error) {
-	case EINTR:
-		return true;
-	case EAGAIN:
-	case ENOBUFS:
-		if (tries == 0 && poll(&wait, 1, SEND_WAIT_MS) > 0)
-			return true;
-		worker_drop(w, DROP_OUT_BUFFERS);
-		return false;
-	case EMSGSIZE:
-		if (tries == 0)
-			return true; /* perhaps an ICMP error that was waiting on the socket */
-		tell_too_big(w, p);
-		return false;
-	default:
-		if (tries == 0)
-			return true; /* likewise */
-		worker_drop(w, DROP_OUT_SEND);
-		return false;
-	}
-}
-
-static void send_run(struct esp_worker *w, int fd, struct send_batch *b, const struct out_packet *p,
-		     size_t n)
-{
-	size_t done = 0;
-	int tries = 0;
-
-	while (done < n) {
-		int sent = sendmmsg(fd, b->msgs + done, (unsigned)(n - done), MSG_DONTWAIT);
-
-		if (sent > 0) {
-			counter_add(&w->out_packets, (uint64_t)sent);
-			for (int i = 0; i < sent; i++)
-				counter_add(&w->out_bytes, p[done + (size_t)i].len);
-			done += (size_t)sent;
-			tries = 0;
-		} else if (send_again(w, fd, &p[done], errno, tries)) {
-			tries++;
-		} else {
-			done++;
-			tries = 0;
-		}
-	}
-}
-
-void wire_send(struct esp_worker *w, const struct out_packet *packets, size_t n)
-{
-	struct send_batch b;
-
-	for (size_t first = 0, end; first < n; first = end) {
-		int fd = socket_of(w, &packets[first]);
-
-		for (end = first; end < n && socket_of(w, &packets[end]) == fd; end++) {
-			const struct out_packet *p = &packets[end];
-			size_t i = end - first;
-
-			b.iov[i] = (struct iovec){ p->wire, p->len };
-			b.msgs[i].msg_hdr = (struct msghdr){
-				.msg_name = (void *)(uintptr_t)&p->path->to,
-				.msg_namelen = p->path->to_len,
-				.msg_iov = &b.iov[i],
-				.msg_iovlen = 1,
-			};
-			put_control(&b.msgs[i].msg_hdr, p, b.control[i]);
-		}
-		if (fd < 0)
-			counter_add(&w->drops[DROP_OUT_SOCKET], end - first);
-		else
-			send_run(w, fd, &b, packets + first, end - first);
 	}
 }

@@ -20,6 +20,9 @@
 enum {
 	EVENT_RING_BYTES = 256 << 10,
 	IKE_RING_BYTES = 1 << 20,
+	STRANGERS_RING_BYTES = 4 << 20, /* from each of the other workers; memory comes with use */
+	STRANGERS_RING_SMALL = 256 << 10,
+	WORKERS_MANY = 8,
 	WAIT_MS = 1000,     /* without traffic */
 	HELD_WAIT_MS = 250, /* while packets wait for an SA */
 	EPOLL_EVENTS = 16,
@@ -27,6 +30,9 @@ enum {
 
 /* What an epoll event is about; UDP sockets follow by their slot. */
 enum { TAG_TUN, TAG_RAW4, TAG_RAW6, TAG_KICK, TAG_UDP };
+
+/* Of a worker that nobody told better (tests). */
+static const struct esp_features no_features;
 
 /* --- for the daemon's thread -------------------------------------------------------------- */
 
@@ -43,14 +49,35 @@ bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_tab
 	atomic_init(&w->tun_mtu, 1280);
 	w->flows = calloc(FLOW_CACHE, sizeof(*w->flows));
 	w->held = calloc(HELD_MAX, sizeof(*w->held));
-	w->slots = aligned_alloc(64, (size_t)ESP_BATCH * SLOT_BYTES);
-	w->recv_buf = aligned_alloc(64, (size_t)RECV_BATCH * (RECV_HEADROOM + RECV_BYTES));
+	w->arena = aligned_alloc(64, ARENA_BYTES);
+	w->sealed = aligned_alloc(64, SEALED_BYTES);
+	w->recv_buf = aligned_alloc(64, (size_t)RECV_BATCH * RECV_STRIDE);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	w->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->count = 1;
+	w->features = &no_features;
+	inbound_init(w);
 	return ring_init(&w->events, EVENT_RING_BYTES) && ring_init(&w->ike, IKE_RING_BYTES) &&
-	       w->flows && w->held && w->slots && w->recv_buf && w->epoll_fd >= 0 &&
-	       w->kick_fd >= 0 && w->event_fd >= 0;
+	       w->flows && w->held && w->arena && w->sealed && w->recv_buf && w->epoll_fd >= 0 &&
+	       w->kick_fd >= 0;
+}
+
+bool worker_join(struct esp_worker *w, struct esp_worker *const *all, unsigned count,
+		 const struct esp_features *features)
+{
+	w->all = all;
+	w->count = count;
+	w->features = features;
+	inbound_init(w);
+	if (count < 2)
+		return true;
+	w->strangers = calloc(count, sizeof(*w->strangers));
+	for (unsigned i = 0; w->strangers && i < count; i++)
+		if (i != w->index &&
+		    !ring_init(&w->strangers[i],
+			       count > WORKERS_MANY ? STRANGERS_RING_SMALL : STRANGERS_RING_BYTES))
+			return false;
+	return w->strangers != NULL;
 }
 
 static bool watch(struct esp_worker *w, int fd, uint32_t tag)
@@ -96,30 +123,48 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
+void worker_stop(struct esp_worker *w)
+{
+	if (!w->started)
+		return;
+	atomic_store(&w->stop, true);
+	eventfd_write(w->kick_fd, 1);
+	pthread_join(w->thread, NULL);
+	w->started = false;
+}
+
+/* Packets in the clear were here: nothing of them stays in freed memory. */
+static void free_wiped(void *p, size_t len)
+{
+	if (p)
+		secret_wipe(p, len);
+	free(p);
+}
+
 void worker_close(struct esp_worker *w)
 {
-	if (w->started) {
-		atomic_store(&w->stop, true);
-		eventfd_write(w->kick_fd, 1);
-		pthread_join(w->thread, NULL);
-		w->started = false;
-	}
+	worker_stop(w);
+	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
+		if (w->udp[i].own && w->index > 0 && w->udp[i].fd >= 0)
+			close(w->udp[i].fd);
 	close_fd(&w->raw4_fd);
 	close_fd(&w->raw6_fd);
 	close_fd(&w->epoll_fd);
 	close_fd(&w->kick_fd);
-	close_fd(&w->event_fd);
 	ring_free(&w->events);
 	ring_free(&w->ike);
+	for (unsigned i = 0; w->strangers && i < w->count; i++)
+		ring_free(&w->strangers[i]);
+	free(w->strangers);
 	free(w->flows);
-	if (w->held)
-		secret_wipe(w->held, HELD_MAX * sizeof(*w->held));
-	free(w->held);
-	free(w->slots);
-	free(w->recv_buf);
+	free_wiped(w->held, HELD_MAX * sizeof(*w->held));
+	free_wiped(w->arena, ARENA_BYTES);
+	free_wiped(w->recv_buf, (size_t)RECV_BATCH * RECV_STRIDE);
+	free(w->sealed);
+	w->strangers = NULL;
 	w->flows = NULL;
 	w->held = NULL;
-	w->slots = w->recv_buf = NULL;
+	w->arena = w->sealed = w->recv_buf = NULL;
 }
 
 void worker_quiesce(struct esp_worker *w)
@@ -216,6 +261,7 @@ static void handle(struct esp_worker *w, uint32_t tag)
 		return;
 	case TAG_KICK:
 		eventfd_read(w->kick_fd, &v);
+		handover_take(w);
 		return;
 	default:
 		if (tag - TAG_UDP < UDP_SOCKETS_MAX)
@@ -233,6 +279,8 @@ static void turn(struct esp_worker *w, const struct epoll_event *events, int n)
 		handle(w, events[i].data.u32);
 	if (w->held_count)
 		outbound_release(w);
+	if (w->to_kick)
+		handover_kick(w);
 	if (w->events_pending) {
 		w->events_pending = false;
 		eventfd_write(w->event_fd, 1);

@@ -1,12 +1,14 @@
 /*
- * The worker: one thread that owns its SAs and runs each batch of packets to completion.
+ * The workers: threads, one a core, each of which owns its SAs and runs each batch of packets to
+ * completion.
  *
- *   TUN -> outbound.c -> wire.c (raw ESP, UDP)      clear to protected
- *   wire.c -> inbound.c -> TUN                      protected to clear
+ *   TUN queue -> outbound.c -> protect.c -> wire_send.c (UDP, raw ESP)      clear to protected
+ *   wire.c -> inbound.c -> gro.c -> TUN queue                               protected to clear
+ *   handover.c                                      to the worker that owns the packet's SA
  *
  * No heap, no lock, no wait on the daemon's thread while there is a packet. What
  * the daemon's thread changes it publishes as one pointer; worker_quiesce() returns
- * when the worker cannot use the old one any more. What the worker has to say goes
+ * when the worker cannot use the old one any more. What a worker has to say goes
  * into rings that process() empties.
  */
 #ifndef ESP_WORKER_H
@@ -21,32 +23,45 @@
 
 #include "crypto/esp_aead.h"
 #include "esp/counters.h"
+#include "esp/gro.h"
 #include "esp/headers.h"
 #include "esp/policy.h"
 #include "esp/ring.h"
 #include "esp/sa_table.h"
 
 enum {
-	ESP_BATCH = 64,        /* packets from TUN, and one sendmmsg */
-	RECV_BATCH = 32,       /* datagrams of one recvmmsg */
-	RECV_HEADROOM = 64,    /* for the header that transport mode rebuilds */
-	RECV_BYTES = 65536,
+	WORKERS_MAX = 1 << SPI_WORKER_BITS,
+	IP_BYTES_MAX = 65535,
+	PACKET_MAX = 9216,     /* single packets of TUN: its MTU stays below */
 	SLOT_HEADROOM = 128,   /* outer IP, UDP, ESP header and IV */
-	PACKET_MAX = 9216,     /* from TUN: its MTU stays below */
 	SLOT_TAIL = 384,       /* padding, trailer, ICV */
 	SLOT_BYTES = SLOT_HEADROOM + PACKET_MAX + SLOT_TAIL,
+	OUT_BATCH = 256,       /* ESP packets that are sealed and sent together */
+	OUT_MESSAGES = 64,     /* of one sendmmsg */
+	ARENA_BYTES = 256 << 10, /* packets of TUN */
+	ARENA_READ = SLOT_HEADROOM + IP_BYTES_MAX + SLOT_TAIL, /* room that a read needs */
+	SEALED_BYTES = 160 << 10, /* ESP packets made of super-packets */
+	RECV_BATCH = 16,       /* datagrams of one recvmmsg, each perhaps many packets */
+	RECV_HEADROOM = 64,    /* for the header that transport mode rebuilds */
+	RECV_BYTES = 65536,
+	/* not a multiple of the caches' ways: what stands at the same place of every buffer would collide */
+	RECV_STRIDE = RECV_HEADROOM + RECV_BYTES + 1472,
+	IN_BATCH = 128,        /* ESP packets that are opened together */
 	UDP_SOCKETS_MAX = 64,
 	HELD_MAX = 64,         /* packets that wait for an SA */
 	HELD_PER_POLICY = 8,
-	FLOW_CACHE = 1024,     /* a power of two */
+	FLOW_CACHE = 4096,     /* a power of two */
 	RANDOM_POOL = 4096,
 };
 #define HELD_US (2 * UINT64_C(1000000))
 #define ACQUIRE_US UINT64_C(1000000)
 
+/** A worker's socket for one of our UDP addresses. */
 struct udp_slot {
 	_Atomic int fd;            /* -1: closed */
 	struct ip_endpoint local;
+	bool own;                  /* of this worker; else the daemon's, and not read here */
+	bool no_segments;          /* worker's: the device refuses UDP_SEGMENT */
 };
 
 enum worker_event_kind {
@@ -86,6 +101,13 @@ struct in_packet {
 	uint64_t seq;
 };
 
+/** A packet of TUN whose SA is known. */
+struct taken_packet {
+	struct sa_out *sa;
+	uint8_t *packet;
+	struct flow flow;
+};
+
 /** A packet on its way out; `wire` has the outer header on IPv4 raw sockets. */
 struct out_packet {
 	struct sa_out *sa;
@@ -114,13 +136,23 @@ struct held_packet {
 	uint8_t packet[PACKET_MAX];
 };
 
+/** What the kernel does for us here; found out at start. */
+struct esp_features {
+	bool tun_tso, tun_uso;         /* super-packets of TCP and of UDP on the device */
+	bool udp_segment, udp_gro;     /* and on UDP sockets */
+	unsigned udp_segments_max;     /* packets of one super-packet */
+};
+
 struct esp_worker {
 	pthread_t thread;
 	bool started;
 	unsigned index;
 	int epoll_fd, tun_fd, raw4_fd, raw6_fd;
-	int kick_fd;  /* to the worker: look at what changed */
-	int event_fd; /* to the daemon's thread: a ring has something */
+	int kick_fd;  /* to the worker: look at what changed, or was handed over */
+	int event_fd; /* to the daemon's thread: a ring has something; shared by the workers */
+	const struct esp_features *features;
+	struct esp_worker *const *all; /* all workers by index, this one among them */
+	unsigned count;
 
 	/* published by the daemon's thread */
 	_Atomic bool stop;
@@ -133,22 +165,29 @@ struct esp_worker {
 	/* published by the worker */
 	_Atomic uint64_t quiet; /* even: holds no pointer; odd: in a batch */
 	counter_t drops[ESP_DROP_COUNT];
-	counter_t in_packets, out_packets, in_bytes, out_bytes, in_calls, out_calls;
+	counter_t in_packets, out_packets, in_bytes, out_bytes;
+	counter_t tun_reads, tun_writes, wire_receives, wire_sends; /* system calls that moved something */
+	counter_t handed_over;
 	struct ring events, ike;
+	struct ring *strangers; /* by the worker that fills it: packets of SAs that are ours */
 
 	/* the worker's own */
 	uint64_t now_us, batch_epoch;
 	const struct policy_list *batch_policies;
 	bool events_pending;
+	uint64_t to_kick; /* bit i: worker i has something from us */
 	uint64_t mtu_told_us;
 	size_t held_count;
 	struct flow_entry *flows;   /* FLOW_CACHE */
 	struct held_packet *held;   /* HELD_MAX */
-	uint8_t *slots;             /* ESP_BATCH slots */
+	uint8_t *arena, *sealed;    /* ARENA_BYTES, SEALED_BYTES */
+	size_t arena_used, sealed_used;
 	uint8_t *recv_buf;          /* RECV_BATCH buffers */
-	size_t out_count;
-	struct out_packet out[ESP_BATCH];
-	struct esp_packet_job jobs[ESP_BATCH];
+	size_t taken_count, out_count, run_count, run_bytes; /* run: what can go in one message at the end of `out` */
+	struct taken_packet taken[OUT_BATCH];
+	struct out_packet out[OUT_BATCH];
+	struct esp_packet_job jobs[OUT_BATCH]; /* of `out`; `ok`: sealed already */
+	struct gro gro;
 	uint8_t random[RANDOM_POOL];
 	size_t random_left;
 };
@@ -162,9 +201,14 @@ static inline void worker_drop(struct esp_worker *w, enum esp_drop why)
 
 /** Memory, rings and descriptors but no sockets and no thread. False with errno. */
 bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_table *sas);
+/** One of `count` workers at `all`; that and `features` outlive it. Before worker_start(). False without memory. */
+bool worker_join(struct esp_worker *w, struct esp_worker *const *all, unsigned count,
+		 const struct esp_features *features);
 /** Start the thread. False with errno. */
 bool worker_start(struct esp_worker *w);
-/** Stop the thread and free everything but the SAs and policies; closes the raw sockets. */
+/** Stop the thread; what it holds is still there. */
+void worker_stop(struct esp_worker *w);
+/** Stop the thread and free everything but the SAs and policies; closes the sockets of its own. */
 void worker_close(struct esp_worker *w);
 /** Returns when nothing that was unpublished before the call is in use any more. */
 void worker_quiesce(struct esp_worker *w);
@@ -192,21 +236,35 @@ void worker_random(struct esp_worker *w, uint8_t *out, size_t len);
 void outbound_ready(struct esp_worker *w);
 /** Send what waited and has an SA now; drop what waited too long. */
 void outbound_release(struct esp_worker *w);
-/** Take one packet of `len` bytes at `packet` (in a slot) to the batch; false if dropped or held. */
-bool outbound_take(struct esp_worker *w, uint8_t *packet, size_t len);
-/** Seal and send the batch. */
+/** Room for one more packet in the arena (SLOT_HEADROOM bytes in front, SLOT_TAIL behind). */
+uint8_t *outbound_room(struct esp_worker *w);
+/** Take the packet or super-packet of `len` bytes at outbound_room(); goes out at the latest by outbound_flush(). */
+void outbound_take(struct esp_worker *w, const struct virtio_net_hdr *vnet, size_t len);
+/** Seal and send what was taken. */
 void outbound_flush(struct esp_worker *w);
+
+/* --- protect.c --------------------------------------------------------------------------- */
+
 /**
  * Build the ESP packet of `sa` around `packet`: trailer, IV, header, outer IPv4 header on a raw
  * socket; all but the encryption, which `job` describes. Returns false with the reason in `why`.
  */
-bool outbound_wrap(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, const struct flow *f,
-		   struct out_packet *out, struct esp_packet_job *job, enum esp_drop *why);
+bool protect_wrap(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, const struct flow *f,
+		  struct out_packet *out, struct esp_packet_job *job, enum esp_drop *why);
+/** Wrap what was taken, seal it, and send all. */
+void protect_flush(struct esp_worker *w);
+/** Cut the super-packet of `len` bytes at `packet`, a packet of `f`, into ESP packets of `sa`, sealed. */
+void protect_super(struct esp_worker *w, struct sa_out *sa, const struct virtio_net_hdr *vnet,
+		   uint8_t *packet, const struct flow *f);
 
 /* --- inbound.c --------------------------------------------------------------------------- */
 
-/** Open `n` ESP packets (RECV_BATCH at most) and write what they carry to TUN. */
+/** What the device takes is known (features). */
+void inbound_init(struct esp_worker *w);
+/** Open `n` ESP packets (IN_BATCH at most); what they carry reaches TUN by inbound_flush(). */
 void inbound_batch(struct esp_worker *w, struct in_packet *packets, size_t n);
+/** Write what was coalesced; from then on the packets' memory is free. */
+void inbound_flush(struct esp_worker *w);
 /**
  * From decrypted text to the inner packet: padding, next header, ECN, selectors. RFC 4303
  * §3.4.4.1, RFC 4301 §5.2. May write in front of `text` (transport mode's header). False with
@@ -215,16 +273,42 @@ void inbound_batch(struct esp_worker *w, struct in_packet *packets, size_t n);
 bool inbound_unwrap(const struct sa_in *sa, const struct in_packet *p, uint8_t *text, size_t len,
 		    uint8_t **inner, size_t *inner_len, enum esp_drop *why);
 
+/* --- handover.c -------------------------------------------------------------------------- */
+
+/** A packet of TUN whose SA worker `to` owns. */
+void handover_clear(struct esp_worker *w, unsigned to, const struct virtio_net_hdr *vnet,
+		    const uint8_t *packet, size_t len);
+/** A datagram with ESP whose SA worker `to` owns. */
+void handover_esp(struct esp_worker *w, unsigned to, const struct in_packet *p);
+/** Wake those who got something. */
+void handover_kick(struct esp_worker *w);
+/** Work off what others handed over. */
+void handover_take(struct esp_worker *w);
+
 /* --- wire.c ------------------------------------------------------------------------------ */
 
+/** Take out of `features` what UDP sockets have not here, and learn the rest. */
+void wire_probe(struct esp_features *features);
 /** Open the raw sockets (IPv6's may be missing). False with errno. */
 bool wire_open(struct esp_worker *w);
 /** Set what ESP needs on a UDP socket. False with errno. */
-bool wire_udp_prepare(int fd, const struct ip_endpoint *local);
+bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_features *features);
+/** A socket of a worker's own beside `first`, bound to the same address; -1 with errno. */
+int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *features);
+/** Let the kernel choose among the sockets bound to `fd`'s address by the SPI's worker. */
+bool wire_udp_steer(int fd);
 void wire_raw4_ready(struct esp_worker *w);
 void wire_raw6_ready(struct esp_worker *w);
 void wire_udp_ready(struct esp_worker *w, size_t slot);
-/** Send sealed packets in order. */
+
+/* --- wire_send.c ------------------------------------------------------------------------- */
+
+/** Whether `p` can follow `last` in one message, which begins with `first` and has `count` packets and `bytes` bytes. */
+bool wire_joins(const struct esp_worker *w, const struct out_packet *first, const struct out_packet *last,
+		const struct out_packet *p, size_t count, size_t bytes);
+/** No other packet could follow `p` in its message of `count` packets and `bytes` bytes. */
+bool wire_full(const struct esp_worker *w, const struct out_packet *p, size_t count, size_t bytes);
+/** Send sealed packets in order, OUT_BATCH at most. */
 void wire_send(struct esp_worker *w, const struct out_packet *packets, size_t n);
 
 #endif

@@ -25,6 +25,26 @@ static void print_interfaces(const char *prefix, const struct options *o, const 
 	}
 }
 
+/* `features: a b c; not here: d` */
+static void print_features(const char *prefix, const char *name, const json_t *features)
+{
+	const char *key, *before = ":";
+	const json_t *value;
+
+	fputs(prefix, stdout);
+	printf("  %s", name);
+	for (int want = 1; want >= 0; want--) {
+		json_object_foreach((json_t *)features, key, value) {
+			if (json_is_true(value) != want)
+				continue;
+			printf("%s %s", before, key);
+			before = "";
+		}
+		before = "; not here:";
+	}
+	putchar('\n');
+}
+
 static void print_backend(const char *prefix, const json_t *status)
 {
 	const json_t *backend = json_object_get(status, "backend");
@@ -43,6 +63,8 @@ static void print_backend(const char *prefix, const json_t *status)
 			OUT("  %s: %lld", key, (long long)json_integer_value(value));
 		else if (json_is_boolean(value))
 			OUT("  %s: %s", key, json_is_true(value) ? "yes" : "no");
+		else if (strcmp(key, "features") == 0)
+			print_features(prefix, key, value);
 	}
 }
 

@@ -205,6 +205,9 @@ static bool sock_bind(int fd, const struct ip_endpoint *local)
 	if (local->address.family == AF_INET6 &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0)
 		return false;
+	/* a back end may set more sockets beside it, one for each core; port 500 tells of another daemon */
+	if (local->port != IKE_PORT)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	return len > 0 && bind(fd, (struct sockaddr *)&ss, len) == 0;
 }
 

@@ -108,6 +108,7 @@ static void fuzz_packet(unsigned v, const uint8_t *data, size_t size)
 		store_be32(esp + RECV_HEADROOM, SPI);
 	p = received(outbound[v], esp + RECV_HEADROOM, size, 0);
 	inbound_batch(&worker, &p, 1);
+	inbound_flush(&worker);
 	free(esp);
 }
 
@@ -134,6 +135,7 @@ static void fuzz_text(unsigned v, const uint8_t *data, size_t size)
 	check(job.ok || len == 0);
 	p = received(outbound[v], esp, ESP_HEADER + c->iv_bytes + len + c->icv_bytes, size ? data[0] : 0);
 	inbound_batch(&worker, &p, 1);
+	inbound_flush(&worker);
 	free(buf);
 }
 
@@ -150,7 +152,7 @@ static void fuzz_tun(unsigned v, const uint8_t *data, size_t size)
 	size_t len;
 
 	memcpy(packet, data, size);
-	if (!flow_parse(packet, size, &f) || !outbound_wrap(&worker, sa, packet, &f, &out, &job, &why))
+	if (!flow_parse(packet, size, &f) || !protect_wrap(&worker, sa, packet, &f, &out, &job, &why))
 		return;
 	esp_cipher_seal(sa->c.cipher, &job, 1);
 	check(job.ok);

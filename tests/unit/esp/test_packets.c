@@ -98,6 +98,12 @@ static void rig_free(struct rig *r)
 	free(r);
 }
 
+static void take(struct rig *r, struct in_packet *packets, size_t n)
+{
+	inbound_batch(&r->w, packets, n);
+	inbound_flush(&r->w);
+}
+
 static uint64_t drops(const struct rig *r, enum esp_drop why)
 {
 	return counter_get(&r->w.drops[why]);
@@ -139,7 +145,7 @@ static struct in_packet protect(struct rig *r, const uint8_t *packet, size_t len
 
 	memcpy(slot, packet, len);
 	assert_true(flow_parse(slot, len, &f));
-	if (!outbound_wrap(&r->w, r->out, slot, &f, &out, &job, &why))
+	if (!protect_wrap(&r->w, r->out, slot, &f, &out, &job, &why))
 		fail_msg("dropped: %d", why);
 	esp_cipher_seal(r->out->c.cipher, &job, 1);
 	assert_true(job.ok);
@@ -208,7 +214,7 @@ static void there_and_back(const struct child_sa *sa, bool v6, size_t payload)
 	assert_int_equal(load_be32(p.esp + 4), 1);
 	if (payload >= 16) /* it is encrypted */
 		assert_null(memmem(p.esp, p.len, packet + len - 16, 16));
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_int_equal(delivered(r, got, sizeof(got)), len);
 	assert_memory_equal(got, packet, len);
 	assert_true(counter_get(&r->in->c.packets) == 1);
@@ -256,7 +262,7 @@ static void transport_mode_rebuilds_the_header(void **state)
 	/* SPI, sequence number, IV, 100 bytes, padding and trailer (104), ICV */
 	assert_int_equal(p.len, 8 + 8 + 104 + 16);
 	p.tos = 0x2a;
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	n = delivered(r, got, sizeof(got));
 	assert_int_equal(n, len);
 	assert_true(flow_parse(got, n, &f));
@@ -282,12 +288,12 @@ static void transport_mode_takes_no_fragments_or_options(void **state)
 	(void)state;
 	packet[6] = 0x20;
 	assert_true(flow_parse(packet, len, &f));
-	assert_false(outbound_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
+	assert_false(protect_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
 	assert_int_equal(why, DROP_OUT_FRAGMENT);
 	packet[6] = 0;
 	packet[0] = 0x46;
 	assert_true(flow_parse(packet, len, &f));
-	assert_false(outbound_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
+	assert_false(protect_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
 	assert_int_equal(why, DROP_OUT_HEADERS);
 	assert_true(r->out->seq == 0);
 	rig_free(r);
@@ -326,7 +332,7 @@ static void published_packet_opens(void **state)
 	r->in->c.spi = 0x01020304;
 	sa_table_put(&r->table, 0x01020304, r->in);
 	memcpy(p.esp, esp, sizeof(esp));
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_int_equal(delivered(r, got, sizeof(got)), 84);
 	assert_memory_equal(got, inner, sizeof(inner));
 	rig_free(r);
@@ -346,12 +352,12 @@ static void replayed_packet_is_dropped(void **state)
 	p[1] = p[0];
 	p[1].esp = r->wire + RECV_HEADROOM + SLOT_BYTES;
 	memcpy(p[1].esp, copy, p[0].len);
-	inbound_batch(&r->w, p, 2);
+	take(r, p, 2);
 	assert_int_equal(delivered(r, got, sizeof(got)), len);
 	nothing_delivered(r, DROP_IN_REPLAY);
 	/* and later */
 	memcpy(p[0].esp, copy, p[0].len);
-	inbound_batch(&r->w, p, 1);
+	take(r, p, 1);
 	assert_true(drops(r, DROP_IN_REPLAY) == 2);
 	assert_true(counter_get(&r->in->replay_dropped) == 2);
 	rig_free(r);
@@ -372,7 +378,7 @@ static void without_replay_protection_a_copy_is_taken(void **state)
 	memcpy(copy, p.esp, p.len);
 	for (int i = 0; i < 3; i++) {
 		memcpy(p.esp, copy, p.len);
-		inbound_batch(&r->w, &p, 1);
+		take(r, &p, 1);
 		assert_int_equal(delivered(r, got, sizeof(got)), len);
 	}
 	rig_free(r);
@@ -393,14 +399,14 @@ static void every_changed_bit_is_noticed(void **state)
 		for (size_t bit = 32; bit < p.len * 8; bit++) {
 			memcpy(p.esp, copy, p.len);
 			p.esp[bit / 8] ^= (uint8_t)(1 << bit % 8);
-			inbound_batch(&r->w, &p, 1);
+			take(r, &p, 1);
 			assert_int_equal(delivered(r, got, sizeof(got)), 0);
 		}
 		/* none of them moved the window, nor made an event */
 		assert_true(counter_get(&r->in->top) == 0);
 		assert_false(r->in->first_told);
 		memcpy(p.esp, copy, p.len);
-		inbound_batch(&r->w, &p, 1);
+		take(r, &p, 1);
 		assert_true(delivered(r, got, sizeof(got)) > 0);
 		rig_free(r);
 	}
@@ -424,7 +430,7 @@ static void truncated_packets_are_dropped(void **state)
 			cut.len = n;
 			cut.esp = copy + RECV_HEADROOM;
 			memcpy(cut.esp, p.esp, n);
-			inbound_batch(&r->w, &cut, 1);
+			take(r, &cut, 1);
 			assert_int_equal(delivered(r, got, sizeof(got)), 0);
 			free(copy);
 		}
@@ -442,7 +448,7 @@ static void unknown_spi_is_dropped(void **state)
 
 	(void)state;
 	p.esp[0] ^= 2; /* another generation */
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	nothing_delivered(r, DROP_IN_NO_SA);
 	rig_free(r);
 }
@@ -493,7 +499,7 @@ static void lying_peer_is_dropped(void **state)
 			n = esp_trailer_put(text, 0, 0, 4, 4);
 		}
 		p = protect_text(r, text, n);
-		inbound_batch(&r->w, &p, 1);
+		take(r, &p, 1);
 		nothing_delivered(r, want[lie]);
 		rig_free(r);
 	}
@@ -512,7 +518,7 @@ static void traffic_flow_padding_is_made_and_ignored(void **state)
 	r = rig_new(&sa);
 	p = protect(r, packet, len);
 	assert_int_equal(p.len, 8 + 8 + 1004 + 16);
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_int_equal(delivered(r, got, sizeof(got)), len);
 	assert_memory_equal(got, packet, len);
 	rig_free(r);
@@ -536,7 +542,7 @@ static void inner_packet_outside_the_selectors_is_dropped(void **state)
 	sa.local_ts.ts[0] = any_of("10.3.0.0/24");
 	r = rig_new(&sa);
 	p = protect(r, packet, len);
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	nothing_delivered(r, DROP_IN_SELECTOR);
 	rig_free(r);
 }
@@ -554,14 +560,14 @@ static void congestion_marks_come_through(void **state)
 	ip_set_tos(packet, ECN_ECT0);
 	p = protect(r, packet, len);
 	p.tos = ECN_CE | 0x44;
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_int_equal(delivered(r, got, sizeof(got)), len);
 	assert_int_equal(got[1], ECN_CE); /* and the outer DSCP stays outside */
 	assert_int_equal(checksum_fold(checksum_add(got, 20, 0)), 0xffff);
 	make_v4(packet, 40); /* not ECN-capable: RFC 6040 says drop */
 	p = protect(r, packet, len);
 	p.tos = ECN_CE;
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	nothing_delivered(r, DROP_IN_ECN);
 	rig_free(r);
 }
@@ -587,7 +593,7 @@ static void outer_header_follows_the_inner(void **state)
 		packet[1] = 0xb8 | ECN_ECT0;
 		packet[6] = df ? 0x40 : 0;
 		assert_true(flow_parse(packet, len, &f));
-		assert_true(outbound_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
+		assert_true(protect_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
 		assert_int_equal(out.wire[0], 0x45);
 		assert_int_equal(out.wire[1], dscp ? 0xb8 | ECN_ECT0 : ECN_ECT0);
 		assert_int_equal(out.wire[6], df && !no_pmtu ? 0x40 : 0);
@@ -629,7 +635,7 @@ static void genuine_packets_make_events_once(void **state)
 	late = protect(r, packet, len); /* arrives late, from the old place */
 	memcpy(old, late.esp, late.len);
 	p = protect(r, packet, len);
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_true(next_event(r, &e));
 	assert_int_equal(e.kind, EVENT_FIRST_PACKET);
 	assert_int_equal(e.child_id, 7);
@@ -637,20 +643,20 @@ static void genuine_packets_make_events_once(void **state)
 	/* the NAT has a new mapping */
 	p = protect(r, packet, len);
 	p.src.port = 40000;
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_true(next_event(r, &e));
 	assert_int_equal(e.kind, EVENT_PEER_MOVED);
 	assert_int_equal(e.endpoint.port, 40000);
 	/* an older packet from elsewhere does not lead back */
 	memcpy(late.esp, old, late.len);
 	late.src.port = 4500;
-	inbound_batch(&r->w, &late, 1);
+	take(r, &late, 1);
 	assert_false(next_event(r, &e));
 	/* nor does a forged one */
 	p = protect(r, packet, len);
 	p.esp[20] ^= 1;
 	p.src.port = 50000;
-	inbound_batch(&r->w, &p, 1);
+	take(r, &p, 1);
 	assert_false(next_event(r, &e));
 	rig_free(r);
 }
@@ -671,7 +677,7 @@ static void limits_are_told_and_kept(void **state)
 	for (int i = 0; i < 120; i++) {
 		struct in_packet p = protect(r, packet, len);
 
-		inbound_batch(&r->w, &p, 1);
+		take(r, &p, 1);
 		passed += delivered(r, got, sizeof(got)) > 0;
 		while (next_event(r, &e))
 			if (e.kind == EVENT_EXPIRE) {
@@ -706,13 +712,13 @@ static void sequence_numbers_end_without_esn_and_go_on_with_it(void **state)
 		r->out->seq = r->in->replay->top = UINT32_MAX;
 		assert_true(flow_parse(packet, len, &f));
 		if (!esn) {
-			assert_false(outbound_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
+			assert_false(protect_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
 			assert_int_equal(why, DROP_OUT_EXPIRED);
 		} else {
 			struct in_packet p = protect(r, copy, len);
 
 			assert_int_equal(load_be32(p.esp + 4), 0);
-			inbound_batch(&r->w, &p, 1);
+			take(r, &p, 1);
 			assert_int_equal(delivered(r, got, sizeof(got)), len);
 			assert_true(r->in->replay->top == UINT64_C(1) << 32);
 		}

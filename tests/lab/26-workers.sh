@@ -1,0 +1,123 @@
+#!/bin/bash
+# Several workers: who owns which SA, packets that reach the wrong one, and what each of the kernel's
+# offers is worth having a fall-back for. What goes in comes out, byte for byte.
+. "$(dirname "$0")/../lib.sh"
+need_product
+lab_up
+user_space
+TUNNELS="0 1 2 3 4"
+
+connections() { # KEY=VALUE...: five connections, to five addresses of the server
+	local n
+	for n in $TUNNELS; do
+		conf router1 conn="t$n" rightsubnet="192.168.30.2$n/32" "$@"
+		conf router2 conn="t$n" leftsubnet="192.168.30.2$n/32" "$@"
+	done
+	on router1 rm -f /etc/ipsec.d/net1.conf
+	on router2 rm -f /etc/ipsec.d/net1.conf
+}
+for n in 1 2 3 4 0; do ip -n "$LAB-server" addr add "192.168.30.2$n/24" dev eth0 2>/dev/null; done
+
+gateways() { # WORKERS1 WORKERS2 WITHOUT
+	on router1 env SEKISHO_ESP_WORKERS="$1" SEKISHO_ESP_WITHOUT="$3" ipsec start &&
+		on router2 env SEKISHO_ESP_WORKERS="$2" SEKISHO_ESP_WITHOUT="$3" ipsec start &&
+		waitfor 5 answers router1 && waitfor 5 answers router2
+}
+all_up() { local n; for n in $TUNNELS; do on router1 timeout 20 ipsec auto --up "t$n" || return 1; done; }
+owners() { json "$1" '[.states[] | select(.direction == "in") | .worker] | unique | length' sa; } # ROUTER
+backend() { json "$1" ".backend.$2" status; } # ROUTER FILTER
+
+# transfer HOST-ADDRESS BYTES: TCP from client to server and back; both ends agree on what it was
+transfer() {
+	: >"$WORK/server"
+	bg server "$WORK/server" ip netns exec "$LAB-server" timeout 30 python3 -c "
+import hashlib, socket
+s = socket.create_server(('$1', 5000))
+print('listening', flush=True)
+c = s.accept()[0]
+h = hashlib.sha256()
+while (b := c.recv(1 << 20)): h.update(b)
+c.sendall(h.digest())
+c.close()"
+	waitfor 5 grep -q listening "$WORK/server" || return 1
+	ip netns exec "$LAB-client" timeout 30 python3 -c "
+import hashlib, os, socket
+c = socket.create_connection(('$1', 5000), timeout=10)
+data = os.urandom($2)
+c.sendall(data)
+c.shutdown(socket.SHUT_WR)
+got = b''
+while len(got) < 32 and (b := c.recv(32)): got += b
+raise SystemExit(got != hashlib.sha256(data).digest())"
+	local rc=$?
+	bg_stop server KILL
+	return $rc
+}
+# datagrams ADDRESS COUNT BYTES: UDP from client to server; how many arrived as they were
+datagrams() {
+	: >"$WORK/server"
+	bg server "$WORK/server" ip netns exec "$LAB-server" timeout 20 python3 -c "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+s.bind(('$1', 5001)); s.settimeout(1.5)
+print('listening', flush=True)
+n = 0
+try:
+    while True:
+        b = s.recv(65536)
+        n += len(b) == $3 and b[8:] == bytes([b[7]]) * ($3 - 8)
+except TimeoutError: pass
+print(n)"
+	waitfor 5 grep -q listening "$WORK/server" || return 1
+	ip netns exec "$LAB-client" timeout 10 python3 -c "
+import socket, struct, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(('$1', 5001))
+for i in range($2):
+    s.send(struct.pack('!Q', i) + bytes([i & 255]) * ($3 - 8))
+    if i % $((10000 / $3 + 1)) == 0: time.sleep(0.002)"
+	bg_wait server
+	equal "$(tail -n 1 "$WORK/server")" "$2"
+}
+
+round() { # NAME WORKERS1 WORKERS2 WITHOUT KEY=VALUE...
+	local name=$1 w1=$2 w2=$3 without=$4 n
+	shift 4
+	connections "$@"
+	check "$name: the gateways start" gateways "$w1" "$w2" "$without"
+	check "$name: five tunnels" all_up
+	for n in $TUNNELS; do
+		check "$name: a ping through tunnel $n" on client ping -n -q -c 2 -i 0.1 -W 1 "192.168.30.2$n"
+		check "$name: 8 MB of TCP through tunnel $n" transfer "192.168.30.2$n" 8000000
+	done
+	check "$name: datagrams" datagrams 192.168.30.21 2000 200
+	check "$name: large datagrams, in fragments" datagrams 192.168.30.22 50 20000
+	check "$name: nothing failed to decrypt" equal "$(backend router1 'drops | .in_integrity + .in_replay')" 0
+	check "$name: nor at the other end" equal "$(backend router2 'drops | .in_integrity + .in_replay')" 0
+	check "$name: no queue between workers was full" equal "$(backend router1 drops.handover_queue)" 0
+}
+quit() { gw stop router1 router2; }
+
+round "native ESP" 3 2 "" auto=add
+check "the SAs have all three workers of router1 as owners" equal "$(owners router1)" 3
+check "and both of router2" equal "$(owners router2)" 2
+check "status names the workers" equal "$(backend router1 workers)" 3
+check "and the encapsulation, with what the other would bring" says 'encapsulation: 5 Child SAs native ESP.*encapsulation=yes' on router1 ipsec status
+check "with several tunnels some packets reached the wrong worker first, and then the right one" less 0 "$(backend router1 traffic.handed_over)"
+check "stop" quit
+
+round "ESP in UDP" 3 2 "" auto=add encapsulation=yes
+check "status names the kernel's offers in use" says 'features: device_tcp device_udp udp_segmentation udp_coalescing' on router1 ipsec status
+check "many packets went out by one call" less "$(backend router1 traffic.wire_sends)" "$(backend router1 'traffic.out_packets / 2')"
+check "and came in by one" less "$(backend router2 traffic.device_writes)" "$(backend router2 'traffic.in_packets / 2')"
+check "the kernel steered by SPI: few detours" less "$(backend router2 traffic.handed_over)" "$(backend router2 'traffic.in_packets / 4')"
+check "stop" quit
+
+round "ESP in UDP with CBC and HMAC" 2 2 "" auto=add encapsulation=yes esp=aes256-sha2_256
+check "stop" quit
+round "without offers" 2 1 "device_tcp udp_segmentation udp_coalescing" auto=add encapsulation=yes
+check "status says what is missing" says 'not here: device_tcp device_udp udp_segmentation udp_coalescing' on router1 ipsec status
+check "stop" quit
+round "only segmentation" 1 2 "udp_coalescing device_udp" auto=add encapsulation=yes
+check "stop" quit
