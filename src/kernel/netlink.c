@@ -16,6 +16,7 @@ enum {
 	RECEIVE_BYTES = 32 * 1024,       /* the kernel's dumps fill at most this */
 	EVENT_BUFFER_BYTES = 1024 * 1024, /* acquires of many connections at once */
 	EVENTS_AT_ONCE = 64,             /* then the event loop gets its turn again */
+	UNANSWERED = -1,
 };
 
 static void set_option(int fd, int option)
@@ -99,7 +100,7 @@ bool netlink_batch_commit(struct netlink_batch *batch, bool encoded)
 		batch->bad = true;
 		return false;
 	}
-	message->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	message->nlmsg_flags |= NLM_F_REQUEST;
 	batch->len += MNL_ALIGN(message->nlmsg_len);
 	batch->count++;
 	return true;
@@ -152,28 +153,29 @@ static ssize_t receive(struct netlink *nl, void *buf, int flags)
 	return n;
 }
 
-/** The same, waiting until `deadline_us`; ETIMEDOUT past it. */
-static ssize_t receive_until(struct netlink *nl, void *buf, uint64_t deadline_us)
+/**
+ * The same, waiting if nothing has come yet: until `*deadline_us`, which 0 begins. The kernel has
+ * mostly answered before sending returns, so that there is no clock to ask. ETIMEDOUT past it.
+ */
+static ssize_t receive_until(struct netlink *nl, void *buf, uint64_t *deadline_us)
 {
 	struct pollfd p = { .fd = nl->fd, .events = POLLIN };
 
 	for (;;) {
-		uint64_t now = clock_now_us();
-		int timeout = now >= deadline_us ? 0 : (int)((deadline_us - now) / US_PER_MS) + 1;
-		int ready = poll(&p, 1, timeout);
-
-		if (ready < 0 && errno != EINTR)
-			return -1;
-		if (ready == 0) {
-			errno = ETIMEDOUT;
-			return -1;
-		}
-		if (ready < 0)
-			continue;
 		ssize_t n = receive(nl, buf, MSG_DONTWAIT);
 
 		if (n > 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 			return n;
+		uint64_t now = clock_now_us();
+
+		if (*deadline_us == 0)
+			*deadline_us = now + NETLINK_TIMEOUT_MS * US_PER_MS;
+		if (now >= *deadline_us) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		if (poll(&p, 1, (int)((*deadline_us - now) / US_PER_MS) + 1) < 0 && errno != EINTR)
+			return -1;
 	}
 }
 
@@ -212,57 +214,76 @@ static int acknowledgement(const struct nlmsghdr *m, char *why)
 	return e->error < 0 ? -e->error : e->error;
 }
 
-bool netlink_run(struct netlink *nl, struct netlink_batch *batch)
+/** Number the messages; only the last is to be acknowledged if all goes well. */
+static void number_messages(struct netlink *nl, struct netlink_batch *batch)
 {
-	uint32_t first = nl->seq + 1;
-	size_t waiting = batch->count;
-	uint8_t buf[RECEIVE_BYTES] __attribute__((aligned(8)));
 	struct nlmsghdr *m = (struct nlmsghdr *)(void *)batch->bytes;
-	int left = (int)batch->len, rc;
+	int left = (int)batch->len;
 
-	if (batch->bad || batch->count == 0)
-		return !batch->bad;
 	for (size_t i = 0; i < batch->count; i++, m = mnl_nlmsg_next(m, &left)) {
 		m->nlmsg_seq = ++nl->seq;
 		m->nlmsg_pid = nl->port;
-		batch->error[i] = ETIMEDOUT;
+		if (i == batch->count - 1)
+			m->nlmsg_flags |= NLM_F_ACK;
+		batch->error[i] = UNANSWERED;
 	}
 	nl->requests += batch->count;
+}
+
+/**
+ * Take what one datagram says of the batch. The kernel works in order and tells of every failure,
+ * so with the answer to the last message those that nothing was said of are done: true.
+ */
+static bool take_answers(struct netlink_batch *batch, uint32_t first, const void *buf, int len)
+{
+	for (const struct nlmsghdr *m = buf; mnl_nlmsg_ok(m, len); m = mnl_nlmsg_next(m, &len)) {
+		size_t i = m->nlmsg_seq - first;
+
+		if (m->nlmsg_type != NLMSG_ERROR || i >= batch->count ||
+		    batch->error[i] != UNANSWERED)
+			continue;
+		batch->error[i] = acknowledgement(m, batch->why);
+		if (i < batch->count - 1)
+			continue;
+		for (size_t k = 0; k < i; k++)
+			if (batch->error[k] == UNANSWERED)
+				batch->error[k] = 0;
+		return true;
+	}
+	return false;
+}
+
+bool netlink_run(struct netlink *nl, struct netlink_batch *batch)
+{
+	uint32_t first = nl->seq + 1;
+	uint8_t buf[RECEIVE_BYTES] __attribute__((aligned(8)));
+	uint64_t deadline = 0;
+	int rc;
+
+	if (batch->bad || batch->count == 0)
+		return !batch->bad;
+	number_messages(nl, batch);
 	rc = send_bytes(nl, batch->bytes, batch->len);
 	secret_wipe(batch->bytes, batch->len);
-	if (rc != 0) {
-		for (size_t i = 0; i < batch->count; i++)
-			batch->error[i] = rc;
-		waiting = 0;
-	}
-	uint64_t deadline = clock_now_us() + NETLINK_TIMEOUT_MS * US_PER_MS;
-
-	while (waiting > 0) {
-		ssize_t n = receive_until(nl, buf, deadline);
-		int rest = (int)n;
+	for (bool done = rc != 0; !done;) {
+		ssize_t n = receive_until(nl, buf, &deadline);
 
 		if (n < 0)
 			break;
-		for (m = (struct nlmsghdr *)(void *)buf; mnl_nlmsg_ok(m, rest);
-		     m = mnl_nlmsg_next(m, &rest)) {
-			size_t i = m->nlmsg_seq - first;
-
-			if (m->nlmsg_type != NLMSG_ERROR || i >= batch->count ||
-			    batch->error[i] != ETIMEDOUT)
-				continue;
-			batch->error[i] = acknowledgement(m, batch->why);
-			waiting--;
-		}
+		done = take_answers(batch, first, buf, (int)n);
 	}
-	for (size_t i = 0; i < batch->count; i++)
+	for (size_t i = 0; i < batch->count; i++) {
+		if (batch->error[i] == UNANSWERED)
+			batch->error[i] = rc != 0 ? rc : ETIMEDOUT;
 		nl->refused += batch->error[i] != 0;
+	}
 	return netlink_batch_error(batch) == 0;
 }
 
 int netlink_query(struct netlink *nl, struct nlmsghdr *request, netlink_message_fn *fn,
 		  void *context, char *why)
 {
-	uint64_t deadline = clock_now_us() + NETLINK_TIMEOUT_MS * US_PER_MS;
+	uint64_t deadline = 0;
 	uint8_t *buf = secret_alloc(RECEIVE_BYTES); /* answers about SAs have keys in them */
 	bool dump = (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
 	int rc = buf == NULL ? ENOMEM : 0;
@@ -278,7 +299,7 @@ int netlink_query(struct netlink *nl, struct nlmsghdr *request, netlink_message_
 	if (!done && (rc = send_bytes(nl, request, request->nlmsg_len)) != 0)
 		done = true;
 	while (!done) {
-		ssize_t n = receive_until(nl, buf, deadline);
+		ssize_t n = receive_until(nl, buf, &deadline);
 		int rest = (int)n;
 
 		if (n < 0) {

@@ -2,8 +2,8 @@
  * Netlink: the one place where requests to the kernel are sent and answered.
  *
  * Requests go out in batches, one system call for all of them, and the kernel
- * works on a batch before the call returns; the acknowledgements are then read
- * in bulk. Multicast events come by a socket of their own. Only the daemon's
+ * works on a batch before the call returns. It tells of what failed and of the
+ * last message: a batch without failures takes two system calls. Multicast events come by a socket of their own. Only the daemon's
  * thread calls. Batches may hold keys: they live in secret memory and are
  * wiped after use.
  */
@@ -20,7 +20,7 @@
 enum {
 	NETLINK_BATCH_MAX = 64,        /* messages */
 	NETLINK_BATCH_BYTES = 48 * 1024,
-	NETLINK_MESSAGE_MAX = 8 * 1024, /* room that is left for one message */
+	NETLINK_MESSAGE_MAX = 2 * 1024, /* room that is left for one message */
 	NETLINK_WHY_MAX = 128,
 	NETLINK_TIMEOUT_MS = 2000,
 };

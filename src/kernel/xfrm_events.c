@@ -158,17 +158,14 @@ static void on_acquire(struct xfrm_backend *x, const struct nlmsghdr *m)
 static struct xfrm_child *by_state(struct xfrm_backend *x, const struct ip_address *dst,
 				   uint32_t spi, enum sa_direction *direction)
 {
-	struct xfrm_child *c, *tmp;
+	struct xfrm_child *c;
 
 	HASH_FIND(hh_spi, x->children_by_spi, &spi, sizeof(spi), c);
 	*direction = SA_IN;
 	if (c != NULL && ip_address_equal(&c->in.dst, dst))
 		return c;
 	*direction = SA_OUT;
-	HASH_ITER(hh, x->children, c, tmp)
-		if (c->has_out && c->out.spi == spi && ip_address_equal(&c->out.dst, dst))
-			return c;
-	return NULL;
+	return xfrm_child_by_out(x, dst, spi);
 }
 
 static void on_expire(struct xfrm_backend *x, const struct nlmsghdr *m)

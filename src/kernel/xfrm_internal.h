@@ -10,16 +10,32 @@
 #include "kernel/xfrm_policy.h"
 #include "kernel/xfrm_state.h"
 
+enum { XFRM_RANDOM_WORDS = 32 };
+
 /** What was counted when we last looked; for kernels that do not tell when an SA was used. */
 struct xfrm_seen {
 	uint64_t packets;
 	uint64_t changed_us;
 };
 
+/** What an outbound state is known by. No padding: all bytes count. */
+struct xfrm_out_key {
+	xfrm_address_t dst;
+	uint32_t family, spi;
+};
+
+/** An SPI that was given out and has no inbound state yet. */
+struct xfrm_spi {
+	UT_hash_handle hh; /* by spi */
+	uint32_t spi;
+};
+
 /** A Child SA that is in the kernel, or half of it. No keys. */
 struct xfrm_child {
 	UT_hash_handle hh;     /* by id */
 	UT_hash_handle hh_spi; /* by inbound SPI, while has_in */
+	UT_hash_handle hh_out; /* by out_key, while has_out */
+	struct xfrm_out_key out_key;
 	TAILQ_ENTRY(xfrm_child) waiting_entry;
 	uint32_t id, reqid, spi_in;
 	bool has_in, has_out;
@@ -55,7 +71,10 @@ struct xfrm_backend {
 	int timer; /* timerfd, armed while children wait for their first packet */
 	unsigned poll_ms;
 	TAILQ_HEAD(xfrm_waiting, xfrm_child) waiting;
-	struct xfrm_child *children, *children_by_spi;
+	struct xfrm_child *children, *children_by_spi, *children_by_out;
+	struct xfrm_spi *spis;
+	uint32_t random[XFRM_RANDOM_WORDS]; /* for SPIs to come: the last random_left of them */
+	size_t random_left;
 	struct xfrm_slot *slots;
 	struct xfrm_entry *entries;
 	uint32_t next_index;
@@ -88,6 +107,9 @@ bool xfrm_move(struct backend *b, const struct child_sa *sa, const struct esp_pa
 int xfrm_state_ask(struct xfrm_backend *x, const struct xfrm_state_id *id, netlink_message_fn *fn,
 		   void *context, char *why);
 struct xfrm_child *xfrm_child_find(struct xfrm_backend *x, uint32_t id);
+/** The child with an outbound state to `dst` under `spi`; NULL: none of ours. */
+struct xfrm_child *xfrm_child_by_out(struct xfrm_backend *x, const struct ip_address *dst,
+				     uint32_t spi);
 /** A half is no longer in the kernel; frees `c` when it was the last. */
 void xfrm_child_gone(struct xfrm_backend *x, struct xfrm_child *c, enum sa_direction half);
 /** Remove every state that is ours by reqid, whoever made it, and free all children. */

@@ -3,6 +3,7 @@
 #include <libmnl/libmnl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/log.h"
 #include "base/secret.h"
@@ -10,6 +11,7 @@
 
 enum {
 	SPI_MIN = 0x1000, /* those below 256 are reserved (RFC 4303 §2.1), the next are for tests */
+	SPI_TRIES = 64, /* each hits one of n SPIs in use by n / 2^32 */
 	MOVE_SKIP = 1 << 16, /* numbers that may be used up between asking and moving */
 };
 
@@ -49,8 +51,10 @@ void xfrm_child_gone(struct xfrm_backend *x, struct xfrm_child *c, enum sa_direc
 		c->has_in = false;
 		xfrm_wait_end(x, c);
 	}
-	if ((half & SA_OUT) != 0)
+	if ((half & SA_OUT) != 0 && c->has_out) {
+		HASH_DELETE(hh_out, x->children_by_out, c);
 		c->has_out = false;
+	}
 	if (c->has_in || c->has_out)
 		return;
 	/* NOLINTNEXTLINE(clang-analyzer-*): uthash keeps its table while it has an element */
@@ -70,6 +74,33 @@ static void child_has_in(struct xfrm_backend *x, struct xfrm_child *c,
 	HASH_ADD(hh_spi, x->children_by_spi, spi_in, sizeof(c->spi_in), c);
 }
 
+static struct xfrm_out_key out_key(const struct ip_address *dst, uint32_t spi)
+{
+	return (struct xfrm_out_key){ .dst = xfrm_address_put(dst), .family = dst->family, .spi = spi };
+}
+
+/** The outbound half is in the kernel under the name `id`. */
+static void child_has_out(struct xfrm_backend *x, struct xfrm_child *c,
+			  const struct xfrm_state_id *id)
+{
+	if (c->has_out)
+		HASH_DELETE(hh_out, x->children_by_out, c);
+	c->out = *id;
+	c->out_key = out_key(&id->dst, id->spi);
+	c->has_out = true;
+	HASH_ADD(hh_out, x->children_by_out, out_key, sizeof(c->out_key), c);
+}
+
+struct xfrm_child *xfrm_child_by_out(struct xfrm_backend *x, const struct ip_address *dst,
+				     uint32_t spi)
+{
+	struct xfrm_out_key key = out_key(dst, spi);
+	struct xfrm_child *c;
+
+	HASH_FIND(hh_out, x->children_by_out, &key, sizeof(key), c);
+	return c;
+}
+
 struct new_spi {
 	uint32_t spi;
 };
@@ -83,102 +114,172 @@ static void take_spi(const struct nlmsghdr *m, void *context)
 		n->spi = v.id.spi;
 }
 
-static int alloc(struct xfrm_backend *x, const struct ip_address *local,
-		 const struct ip_address *remote, uint32_t reqid, enum ipsec_mode mode,
-		 uint32_t *spi, char *why)
+/** Give the state that waits for an acquire of this kind an SPI, by which it can be named. */
+static void name_larval(struct xfrm_backend *x, const struct ip_address *dst,
+			const struct ip_address *src, uint32_t reqid, enum ipsec_mode mode,
+			uint32_t *spi)
 {
 	union request r;
 	struct new_spi n = { 0 };
-	int error;
 
-	*spi = 0;
-	if (why != NULL)
-		why[0] = '\0';
-	if (!xfrm_state_encode_alloc(&r.header, sizeof(r), local, remote, reqid, mode, SPI_MIN,
-				     UINT32_MAX))
-		return EMSGSIZE;
-	error = netlink_query(&x->requests, &r.header, take_spi, &n, why);
-	*spi = error == 0 ? n.spi : 0;
-	return error;
+	if (xfrm_state_encode_alloc(&r.header, sizeof(r), dst, src, reqid, mode, SPI_MIN, UINT32_MAX) &&
+	    netlink_query(&x->requests, &r.header, take_spi, &n, NULL) == 0)
+		*spi = n.spi;
 }
 
+static struct xfrm_spi *spi_find(struct xfrm_backend *x, uint32_t spi)
+{
+	struct xfrm_spi *s;
+
+	HASH_FIND(hh, x->spis, &spi, sizeof(spi), s);
+	return s;
+}
+
+static void spi_release(struct xfrm_backend *x, struct xfrm_spi *s)
+{
+	if (s == NULL)
+		return;
+	/* NOLINTNEXTLINE(clang-analyzer-*): uthash keeps its table while it has an element */
+	HASH_DELETE(hh, x->spis, s);
+	free(s);
+}
+
+/** A number that no child of ours has or was promised; 0 with errno. */
+static uint32_t spi_choose(struct xfrm_backend *x)
+{
+	for (int i = 0; i < SPI_TRIES; i++) {
+		struct xfrm_child *c;
+		uint32_t spi;
+
+		if (x->random_left == 0) {
+			if (getrandom(x->random, sizeof(x->random), 0) != (ssize_t)sizeof(x->random))
+				return 0;
+			x->random_left = XFRM_RANDOM_WORDS;
+		}
+		spi = x->random[--x->random_left];
+		HASH_FIND(hh_spi, x->children_by_spi, &spi, sizeof(spi), c);
+		if (spi >= SPI_MIN && c == NULL && spi_find(x, spi) == NULL)
+			return spi;
+	}
+	errno = ENOSPC;
+	return 0;
+}
+
+/*
+ * The receiver chooses the SPI (RFC 4301 §4.1), and we know all that we receive by: the kernel
+ * need not be asked. A state that something else made with the same number and address makes
+ * the kernel refuse ours when it is added; nothing is replaced then.
+ */
 uint32_t xfrm_alloc_spi(struct backend *b, const struct ip_address *local,
 			const struct ip_address *remote, uint32_t reqid, struct backend_error *err)
 {
-	char why[NETLINK_WHY_MAX], text[IP_ADDRESS_TEXT];
-	uint32_t spi;
-	int error = alloc(xfrm_of(b), local, remote, reqid, MODE_TUNNEL, &spi, why);
+	struct xfrm_backend *x = xfrm_of(b);
+	struct xfrm_spi *s = calloc(1, sizeof(*s));
+	char text[IP_ADDRESS_TEXT];
 
-	if (error != 0 || spi == 0)
-		xfrm_fail(err, error != 0 ? error : EBADMSG, why, "no SPI for packets from %s",
-			  ip_address_format(remote, text));
-	return spi;
-}
-
-/** Delete one state; one that is not there is no error. */
-static int delete_state(struct xfrm_backend *x, const struct xfrm_state_id *id)
-{
-	size_t room;
-	struct nlmsghdr *m;
-
-	netlink_batch_reset(x->batch);
-	m = netlink_batch_next(x->batch, &room);
-	netlink_batch_commit(x->batch, xfrm_state_encode_id(m, room, XFRM_MSG_DELSA, id));
-	if (netlink_run(&x->requests, x->batch) || netlink_batch_error(x->batch) == ESRCH)
+	(void)local;
+	(void)reqid;
+	if (s != NULL)
+		s->spi = spi_choose(x);
+	if (s == NULL || s->spi == 0) {
+		xfrm_fail(err, errno, NULL, "no SPI for packets from %s", ip_address_format(remote, text));
+		free(s);
 		return 0;
-	return netlink_batch_error(x->batch);
+	}
+	HASH_ADD(hh, x->spis, spi, sizeof(s->spi), s);
+	return s->spi;
 }
 
 void xfrm_free_spi(struct backend *b, const struct ip_address *local, uint32_t spi)
 {
-	struct xfrm_state_id id = { .src = *local, .dst = *local, .spi = spi };
+	struct xfrm_backend *x = xfrm_of(b);
 
-	delete_state(xfrm_of(b), &id);
+	(void)local;
+	spi_release(x, spi_find(x, spi));
 }
 
-/** Send one state; 0 or errno, the kernel's words stay in the batch. */
-static int send_state(struct xfrm_backend *x, uint16_t type, const struct child_sa *sa,
-		      enum sa_direction direction)
+static void queue_delete(struct xfrm_backend *x, const struct xfrm_state_id *id)
 {
 	size_t room;
-	struct nlmsghdr *m;
+	struct nlmsghdr *m = netlink_batch_next(x->batch, &room);
 
+	netlink_batch_commit(x->batch, m != NULL && xfrm_state_encode_id(m, room, XFRM_MSG_DELSA, id));
+}
+
+static void queue_add(struct xfrm_backend *x, const struct child_sa *sa, enum sa_direction d)
+{
+	size_t room;
+	struct nlmsghdr *m = netlink_batch_next(x->batch, &room);
+
+	netlink_batch_commit(x->batch,
+			     m != NULL && xfrm_state_encode(m, room, XFRM_MSG_NEWSA, sa, d, NULL));
+}
+
+/** What became of each half that was to be added: 0 or errno. */
+struct added {
+	int in, out;
+	char why[NETLINK_WHY_MAX]; /* the kernel's words on the first that failed */
+};
+
+/** The peer chose an SPI that something we no longer know of has left: put ours in its place. */
+static void replace_out(struct xfrm_backend *x, const struct child_sa *sa,
+			const struct xfrm_state_id *id, struct added *a)
+{
 	netlink_batch_reset(x->batch);
-	m = netlink_batch_next(x->batch, &room);
-	netlink_batch_commit(x->batch, xfrm_state_encode(m, room, type, sa, direction, NULL));
+	queue_delete(x, id);
+	queue_add(x, sa, SA_OUT);
 	netlink_run(&x->requests, x->batch);
-	return netlink_batch_error(x->batch);
+	a->out = x->batch->error[1];
+	memcpy(a->why, x->batch->why, sizeof(a->why));
 }
 
-/** Another child of ours has a state of this name. */
-static bool outbound_taken(struct xfrm_backend *x, uint32_t id, const struct xfrm_state_id *out)
+/** Take back what was added of a Child SA that was refused. An answer that is lost may be a yes. */
+static void take_back(struct xfrm_backend *x, const struct child_sa *sa, enum sa_direction which,
+		      const struct added *a)
 {
-	struct xfrm_child *c, *tmp;
+	netlink_batch_reset(x->batch);
+	for (enum sa_direction d = SA_OUT; d >= SA_IN; d--) {
+		int error = d == SA_IN ? a->in : a->out;
+		struct xfrm_state_id id = xfrm_state_id_of(sa, d);
 
-	HASH_ITER(hh, x->children, c, tmp)
-		if (c->id != id && c->has_out && c->out.spi == out->spi &&
-		    ip_address_equal(&c->out.dst, &out->dst))
-			return true;
+		if ((which & d) != 0 && (error == 0 || error == ETIMEDOUT))
+			queue_delete(x, &id);
+	}
+	netlink_run(&x->requests, x->batch);
+}
+
+/**
+ * Both halves by one system call, the inbound one first: what the peer sends in answer to the
+ * first packet has to find it. False: nothing is left of either.
+ */
+static bool add_halves(struct xfrm_backend *x, const struct child_sa *sa, enum sa_direction which,
+		       struct added *a)
+{
+	struct xfrm_state_id out = xfrm_state_id_of(sa, SA_OUT);
+	const struct xfrm_child *has = xfrm_child_by_out(x, &out.dst, out.spi);
+	size_t n = 0;
+
+	*a = (struct added){ 0 };
+	netlink_batch_reset(x->batch);
+	for (enum sa_direction d = SA_IN; d <= SA_OUT; d++)
+		if ((which & d) != 0)
+			queue_add(x, sa, d);
+	netlink_run(&x->requests, x->batch);
+	if (x->batch->bad) {
+		a->in = a->out = EMSGSIZE; /* none was sent */
+		return false;
+	}
+	if ((which & SA_IN) != 0)
+		a->in = x->batch->error[n++];
+	if ((which & SA_OUT) != 0)
+		a->out = x->batch->error[n];
+	memcpy(a->why, x->batch->why, sizeof(a->why));
+	if (a->in == 0 && a->out == EEXIST && (has == NULL || has->id == sa->id))
+		replace_out(x, sa, &out, a);
+	if (a->in == 0 && a->out == 0)
+		return true;
+	take_back(x, sa, which, a);
 	return false;
-}
-
-static int add_half(struct xfrm_backend *x, const struct child_sa *sa, enum sa_direction direction,
-		    const struct xfrm_state_id *id)
-{
-	int error;
-
-	if (direction == SA_IN) {
-		/* completes what ALLOCSPI began, unless the kernel has given it up meanwhile */
-		error = send_state(x, XFRM_MSG_UPDSA, sa, SA_IN);
-		return error == ESRCH ? send_state(x, XFRM_MSG_NEWSA, sa, SA_IN) : error;
-	}
-	error = send_state(x, XFRM_MSG_NEWSA, sa, SA_OUT);
-	if (error == EEXIST && !outbound_taken(x, sa->id, id)) {
-		/* the peer chose an SPI that something we no longer know of has left */
-		delete_state(x, id);
-		error = send_state(x, XFRM_MSG_NEWSA, sa, SA_OUT);
-	}
-	return error;
 }
 
 /** The encoder's only reason to refuse: an algorithm that XFRM has no name for. */
@@ -201,40 +302,31 @@ bool xfrm_add(struct backend *b, const struct child_sa *sa, enum sa_direction wh
 {
 	struct xfrm_backend *x = xfrm_of(b);
 	struct xfrm_child *c = suite_fits(sa, err) ? child_make(x, sa) : NULL;
-	enum sa_direction done = 0;
+	struct xfrm_state_id in = xfrm_state_id_of(sa, SA_IN), out = xfrm_state_id_of(sa, SA_OUT);
+	char alg[PROPOSAL_TEXT];
+	struct added a;
 
 	if (c == NULL) {
 		if (err->text[0] == '\0')
 			xfrm_fail(err, ENOMEM, NULL, "no SA added");
 		return false;
 	}
-	c->path = sa->path;
-	for (enum sa_direction d = SA_IN; d <= SA_OUT; d++) {
-		struct xfrm_state_id id = xfrm_state_id_of(sa, d);
-		char alg[PROPOSAL_TEXT];
-		int error;
+	if (!add_halves(x, sa, which, &a)) {
+		bool inbound = (which & SA_IN) != 0 && a.in != 0;
 
-		if ((which & d) == 0)
-			continue;
-		error = add_half(x, sa, d, &id);
-		if (error != 0) {
-			xfrm_fail(err, error, x->batch->why, "%s SA 0x%08x (%s) not added",
-				  d == SA_IN ? "inbound" : "outbound", id.spi,
-				  suite_format_esp(&sa->suite, alg, sizeof(alg)));
-			if (done != 0)
-				xfrm_remove(b, sa, done);
-			else
-				xfrm_child_gone(x, c, 0);
-			return false;
-		}
-		done |= d;
-		if (d == SA_IN) {
-			child_has_in(x, c, &id);
-		} else {
-			c->out = id;
-			c->has_out = true;
-		}
+		xfrm_fail(err, inbound ? a.in : a.out, a.why, "%s SA 0x%08x (%s) not added",
+			  inbound ? "inbound" : "outbound", inbound ? in.spi : out.spi,
+			  suite_format_esp(&sa->suite, alg, sizeof(alg)));
+		xfrm_child_gone(x, c, 0);
+		return false;
 	}
+	c->path = sa->path;
+	if ((which & SA_IN) != 0) {
+		spi_release(x, spi_find(x, in.spi));
+		child_has_in(x, c, &in);
+	}
+	if ((which & SA_OUT) != 0)
+		child_has_out(x, c, &out);
 	if (c->has_out)
 		xfrm_wait_end(x, c);
 	else
@@ -250,10 +342,12 @@ void xfrm_remove(struct backend *b, const struct child_sa *sa, enum sa_direction
 	if (c == NULL)
 		return;
 	/* what is sent ends first: the peer may still send what is under way */
+	netlink_batch_reset(x->batch);
 	if ((which & SA_OUT) != 0 && c->has_out)
-		delete_state(x, &c->out);
+		queue_delete(x, &c->out);
 	if ((which & SA_IN) != 0 && c->has_in)
-		delete_state(x, &c->in);
+		queue_delete(x, &c->in);
+	netlink_run(&x->requests, x->batch); /* one that is gone already is no loss */
 	xfrm_child_gone(x, c, which);
 }
 
@@ -360,9 +454,11 @@ bool xfrm_move(struct backend *b, const struct child_sa *sa, const struct esp_pa
 	error = move_child(x, c, moved);
 	if (error == 0) {
 		struct xfrm_state_id in = xfrm_state_id_of(moved, SA_IN);
+		struct xfrm_state_id out = xfrm_state_id_of(moved, SA_OUT);
 
 		c->path = *to;
-		c->out = xfrm_state_id_of(moved, SA_OUT);
+		if (c->has_out)
+			child_has_out(x, c, &out);
 		if (c->has_in)
 			child_has_in(x, c, &in);
 	} else {
@@ -418,17 +514,12 @@ static void delete_found(struct xfrm_backend *x, struct found *f)
 		struct found_state *s = &f->state[k];
 
 		if (s->id.spi == 0)
-			alloc(x, &s->id.dst, &s->id.src, s->reqid, s->mode, &s->id.spi, NULL);
+			name_larval(x, &s->id.dst, &s->id.src, s->reqid, s->mode, &s->id.spi);
 	}
 	while (i < f->count) {
 		netlink_batch_reset(x->batch);
-		for (; i < f->count && netlink_batch_has_room(x->batch, 1); i++) {
-			size_t room;
-			struct nlmsghdr *m = netlink_batch_next(x->batch, &room);
-
-			netlink_batch_commit(x->batch, xfrm_state_encode_id(m, room, XFRM_MSG_DELSA,
-									   &f->state[i].id));
-		}
+		for (; i < f->count && netlink_batch_has_room(x->batch, 1); i++)
+			queue_delete(x, &f->state[i].id);
 		netlink_run(&x->requests, x->batch); /* one that is gone already is no loss */
 	}
 }
@@ -437,12 +528,15 @@ bool xfrm_sad_clear(struct xfrm_backend *x, struct backend_error *err)
 {
 	struct found f = { 0 };
 	struct xfrm_child *c, *tmp;
+	struct xfrm_spi *s, *stmp;
 	char why[NETLINK_WHY_MAX];
 	union request r;
 	int error = EMSGSIZE;
 
 	HASH_ITER(hh, x->children, c, tmp)
 		xfrm_child_gone(x, c, SA_BOTH);
+	HASH_ITER(hh, x->spis, s, stmp)
+		spi_release(x, s);
 	if (xfrm_state_encode_dump(&r.header, sizeof(r)))
 		error = netlink_query(&x->requests, &r.header, collect, &f, why);
 	if (error == 0 && f.no_memory)

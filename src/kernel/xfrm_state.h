@@ -70,8 +70,8 @@ static inline xfrm_address_t xfrm_address_put(const struct ip_address *a)
 struct xfrm_state_id xfrm_state_id_of(const struct child_sa *sa, enum sa_direction direction);
 
 /**
- * XFRM_MSG_NEWSA, or XFRM_MSG_UPDSA (which also completes what ALLOCSPI began), for one
- * direction. `progress` NULL: a new SA, counting from zero.
+ * XFRM_MSG_NEWSA, or XFRM_MSG_UPDSA of what is there, for one direction. `progress` NULL: a
+ * new SA, counting from zero.
  */
 bool xfrm_state_encode(struct nlmsghdr *m, size_t room, uint16_t type, const struct child_sa *sa,
 		       enum sa_direction direction, const struct xfrm_progress *progress);

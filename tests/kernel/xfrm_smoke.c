@@ -320,7 +320,7 @@ static void test_obstacles(void)
 	struct backend_error err = { "" };
 
 	backend_ops(A.b)->free_spi(A.b, &A.outer, p.a.in.spi);
-	tap(smoke_add(&A, &p.a, SA_IN), "an SPI that the kernel had given up");
+	tap(smoke_add(&A, &p.a, SA_IN), "an SPI that had been given back");
 	smoke_sh(&A, "ip xfrm state add src 192.168.20.10 dst 192.168.20.20 proto esp spi 0x%x "
 		     "reqid 1 mode tunnel aead \"rfc4106(gcm(aes))\" "
 		     "0x0102030405060708090a0b0c0d0e0f1011121314 128", p.a.out.spi);
