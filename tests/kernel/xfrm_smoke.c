@@ -340,6 +340,54 @@ static void test_obstacles(void)
 
 	tap(u.replay_dropped == 4 && u.integrity_failed == 3, "are counted apart");
 	remove_pair(&p);
+	p = smoke_pair(37, REQID);
+	smoke_sh(&A, "ip xfrm state add src 192.168.20.20 dst 192.168.20.10 proto esp spi 0x%x "
+		     "reqid 1 mode tunnel aead \"rfc4106(gcm(aes))\" "
+		     "0x0102030405060708090a0b0c0d0e0f1011121314 128", p.a.in.spi);
+	tap(!backend_ops(A.b)->add(A.b, &p.a, SA_BOTH, &err) && strstr(err.text, "inbound") != NULL,
+	    "an inbound SPI that another program has: %s", err.text);
+	tap(smoke_sh(&A, "ip xfrm state | grep -q \"spi 0x%08x\"", p.a.out.spi) != 0 &&
+		    smoke_sh(&A, "ip xfrm state | grep -q \"reqid 1 \"") == 0,
+	    "leaves no outbound half, and the other program's state");
+	smoke_sh(&A, "ip xfrm state delete dst 192.168.20.10 proto esp spi 0x%x", p.a.in.spi);
+}
+
+/** As many Child SAs, with policies of their own. */
+static void test_many(void)
+{
+	enum { MANY = 2000 };
+	const struct backend_ops *ops = backend_ops(A.b);
+	struct child_sa *sa = calloc(MANY, sizeof(*sa));
+	struct pair p = smoke_pair(100, REQID);
+	struct backend_error err = { "" };
+	size_t added = 0;
+
+	for (size_t i = 0; sa != NULL && i < MANY; i++) {
+		struct sa_policy policy = smoke_policy(&A, REQID + 100 + (uint32_t)i, POLICY_PROTECT);
+		struct traffic_selector *ts = &policy.remote_ts.ts[0];
+		uint8_t host[] = { 10, 1, (uint8_t)(i >> 8), (uint8_t)i };
+
+		ts->lo = ts->hi = ip_address_from_bytes(BYTES(host, sizeof(host)));
+		sa[i] = p.a;
+		sa[i].id = 1000 + (uint32_t)i;
+		sa[i].reqid = policy.reqid;
+		sa[i].out.spi = 0x40000000 + (uint32_t)i;
+		sa[i].in.spi = ops->alloc_spi(A.b, &A.outer, &B.outer, policy.reqid, &err);
+		added += ops->policy_set(A.b, &policy, &err) && ops->add(A.b, &sa[i], SA_BOTH, &err);
+	}
+	tap(added == MANY, "%d Child SAs %s", MANY, err.text);
+	tap(smoke_sh(&A, "ip xfrm state count | grep -q \"SAD count %d\"", 2 * MANY) == 0,
+	    "are that many pairs of states");
+	for (size_t i = 0; i < added; i++) {
+		ops->remove(A.b, &sa[i], SA_BOTH);
+		ops->policy_remove(A.b, sa[i].reqid);
+	}
+	tap(smoke_sh(&A, "ip xfrm state count | grep -q \"SAD count 0\"") == 0 &&
+		    smoke_sh(&A, "ip xfrm policy | grep -q 10.1.") != 0,
+	    "and all go again");
+	ops->free_spi(A.b, &A.outer, p.a.in.spi);
+	backend_ops(B.b)->free_spi(B.b, &B.outer, p.b.in.spi);
+	free(sa);
 }
 
 static void test_describe(void)
@@ -499,6 +547,7 @@ int main(int argc, char **argv)
 	test_suites();
 	test_ipv6();
 	test_obstacles();
+	test_many();
 	test_describe();
 	test_hosts();
 	test_actions();
