@@ -3,9 +3,9 @@
  *
  * Requests go out in batches, one system call for all of them, and the kernel
  * works on a batch before the call returns. It tells of what failed and of the
- * last message: a batch without failures takes two system calls. Multicast events come by a socket of their own. Only the daemon's
- * thread calls. Batches may hold keys: they live in secret memory and are
- * wiped after use.
+ * last message: a batch without failures takes two system calls. Multicast
+ * events come by a socket of their own. Only the daemon's thread calls. Batches
+ * may hold keys: they live in secret memory and are wiped after use.
  */
 #ifndef KERNEL_NETLINK_H
 #define KERNEL_NETLINK_H

@@ -10,7 +10,7 @@
 #include "kernel/xfrm_policy.h"
 #include "kernel/xfrm_state.h"
 
-enum { XFRM_RANDOM_WORDS = 32 };
+enum { XFRM_RANDOM_WORDS = 32 }; /* one system call for as many SPIs */
 
 /** What was counted when we last looked; for kernels that do not tell when an SA was used. */
 struct xfrm_seen {

@@ -52,6 +52,7 @@ void xfrm_child_gone(struct xfrm_backend *x, struct xfrm_child *c, enum sa_direc
 		xfrm_wait_end(x, c);
 	}
 	if ((half & SA_OUT) != 0 && c->has_out) {
+		/* NOLINTNEXTLINE(clang-analyzer-*): uthash keeps its table while it has an element */
 		HASH_DELETE(hh_out, x->children_by_out, c);
 		c->has_out = false;
 	}
