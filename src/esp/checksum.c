@@ -1,6 +1,5 @@
 #include "esp/checksum.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "esp/headers.h"
@@ -8,8 +7,6 @@
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
-
-enum { SHORT = 64 }; /* below, setting up vectors costs more than they save */
 
 static uint16_t fold64(uint64_t s)
 {
@@ -37,17 +34,31 @@ static uint64_t halves(uint64_t v)
 /* Fewer than 8 bytes. */
 static uint64_t rest(const uint8_t *p, size_t len)
 {
-	uint64_t v = 0;
+	uint64_t s = 0;
+	uint32_t w = 0;
+	uint16_t h = 0;
 
-	memcpy(&v, p, len);
-	return halves(v);
+	if (len & 4) {
+		memcpy(&w, p, 4);
+		p += 4;
+		s = w;
+	}
+	if (len & 2) {
+		memcpy(&h, p, 2);
+		p += 2;
+		s += h;
+		h = 0;
+	}
+	if (len & 1)
+		memcpy(&h, p, 1);
+	return s + h;
 }
 
 static uint64_t add_plain(const uint8_t *p, size_t len, uint64_t s)
 {
 	for (; len >= 8; p += 8, len -= 8)
 		s += halves(load64(p));
-	return len ? s + rest(p, len) : s;
+	return s + rest(p, len);
 }
 
 static uint16_t add_words(const uint8_t *p, size_t len)
@@ -82,30 +93,29 @@ __attribute__((target("avx2"))) static uint16_t add_avx2(const uint8_t *p, size_
 	return fold64(add_plain(p, len, s[0] + s[1] + s[2] + s[3]));
 }
 
-__attribute__((target("avx512f,avx512bw"))) static uint16_t add_avx512(const uint8_t *p, size_t len)
+/* VNNI adds the products of four bytes and four weights: even and odd bytes, each apart. */
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) static uint16_t add_avx512(const uint8_t *p, size_t len)
 {
-	const __m512i low = _mm512_set1_epi64(UINT32_MAX);
-	__m512i a = _mm512_setzero_si512(), b = a, c = a, d = a, v, w;
+	const __m512i even = _mm512_set1_epi16(0x0001), odd = _mm512_set1_epi16(0x0100);
+	__m512i a = _mm512_setzero_si512(), b = a, c = a, d = a, v;
 
 	for (; len >= 128; p += 128, len -= 128) {
 		v = _mm512_loadu_si512(p);
-		w = _mm512_loadu_si512(p + 64);
-		a = _mm512_add_epi64(a, _mm512_and_si512(v, low));
-		b = _mm512_add_epi64(b, _mm512_srli_epi64(v, 32));
-		c = _mm512_add_epi64(c, _mm512_and_si512(w, low));
-		d = _mm512_add_epi64(d, _mm512_srli_epi64(w, 32));
+		a = _mm512_dpbusd_epi32(a, v, even);
+		b = _mm512_dpbusd_epi32(b, v, odd);
+		v = _mm512_loadu_si512(p + 64);
+		c = _mm512_dpbusd_epi32(c, v, even);
+		d = _mm512_dpbusd_epi32(d, v, odd);
 	}
-	/* masked bytes are not touched */
-	v = _mm512_maskz_loadu_epi8(len >= 64 ? UINT64_MAX : (UINT64_C(1) << len) - 1, p);
-	w = _mm512_setzero_si512();
-	if (len > 64)
-		w = _mm512_maskz_loadu_epi8((UINT64_C(1) << (len - 64)) - 1, p + 64);
-	a = _mm512_add_epi64(a, _mm512_and_si512(v, low));
-	b = _mm512_add_epi64(b, _mm512_srli_epi64(v, 32));
-	c = _mm512_add_epi64(c, _mm512_and_si512(w, low));
-	d = _mm512_add_epi64(d, _mm512_srli_epi64(w, 32));
-	a = _mm512_add_epi64(_mm512_add_epi64(a, b), _mm512_add_epi64(c, d));
-	return fold64((uint64_t)_mm512_reduce_add_epi64(a));
+	for (; len > 0; p += 64, len -= len < 64 ? len : 64) {
+		/* masked bytes are not touched */
+		v = _mm512_maskz_loadu_epi8(len < 64 ? (UINT64_C(1) << len) - 1 : UINT64_MAX, p);
+		a = _mm512_dpbusd_epi32(a, v, even);
+		b = _mm512_dpbusd_epi32(b, v, odd);
+	}
+	a = _mm512_add_epi32(a, c);
+	b = _mm512_add_epi32(b, d);
+	return fold64((uint32_t)_mm512_reduce_add_epi32(a) + ((uint64_t)(uint32_t)_mm512_reduce_add_epi32(b) << 8));
 }
 #endif
 
@@ -117,7 +127,7 @@ static const struct checksum_variant all[] = {
 #endif
 };
 static size_t usable = 1;
-static uint16_t (*add_long)(const uint8_t *p, size_t len) = add_words;
+static uint16_t (*add)(const uint8_t *p, size_t len) = add_words;
 
 __attribute__((constructor)) static void choose(void)
 {
@@ -126,9 +136,9 @@ __attribute__((constructor)) static void choose(void)
 	if (!__builtin_cpu_supports("avx2"))
 		return;
 	usable = 2;
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
+	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni"))
 		usable = 3;
-	add_long = all[usable - 1].add;
+	add = all[usable - 1].add;
 #endif
 }
 
@@ -139,15 +149,8 @@ const struct checksum_variant *checksum_variant(size_t i)
 
 uint32_t checksum_add(const uint8_t *p, size_t len, uint32_t sum)
 {
-	uint16_t native = len < SHORT ? fold64(add_plain(p, len, 0)) : add_long(p, len);
+	uint16_t native = add(p, len);
 	uint64_t s = (uint64_t)sum + load_be16((const uint8_t *)&native);
 
 	return (uint32_t)(s + (s >> 32));
-}
-
-uint32_t checksum_pseudo(const uint8_t *ip, uint8_t protocol, size_t len)
-{
-	uint32_t sum = protocol + (uint32_t)(len >> 16) + (uint32_t)(len & 0xffff);
-
-	return ip[0] >> 4 == 4 ? checksum_add(ip + 12, 8, sum) : checksum_add(ip + 8, 32, sum);
 }

@@ -121,7 +121,7 @@ static bool checksums_right(const struct parsed *x)
 	size_t n = x->len - x->l4;
 	uint32_t sum;
 
-	if (x->l4 == IPV4_HEADER && checksum_fold(checksum_add(x->p, IPV4_HEADER, 0)) != 0xffff)
+	if (x->l4 == IPV4_HEADER && checksum_fold(checksum_words(x->p, IPV4_HEADER, 0)) != 0xffff)
 		return false;
 	if (!x->tcp && word16(t + 6) == 0) /* there is none: nothing vouches for the payload */
 		return false;
@@ -155,7 +155,7 @@ static void finish(struct gro_item *it)
 	if (v4) {
 		store_be16(p + 2, (uint16_t)it->total);
 		store_be16(p + 10, 0);
-		store_be16(p + 10, (uint16_t)~checksum_fold(checksum_add(p, IPV4_HEADER, 0)));
+		store_be16(p + 10, (uint16_t)~checksum_fold(checksum_words(p, IPV4_HEADER, 0)));
 	} else {
 		store_be16(p + 4, (uint16_t)l4_len);
 	}

@@ -93,7 +93,7 @@ static void sum_headers(struct gso *g)
 		memset(l4 + 4, 0, 4);
 	}
 	g->l4_sum = checksum_pseudo(g->head, g->tcp ? IPPROTO_TCP : IPPROTO_UDP, 0);
-	g->l4_sum = checksum_add(l4, g->header - g->l4, g->l4_sum);
+	g->l4_sum = checksum_fold(checksum_add(l4, g->header - g->l4, g->l4_sum));
 }
 
 bool gso_open(struct gso *g, const struct virtio_net_hdr *h, uint8_t *packet, size_t len)
