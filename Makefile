@@ -42,7 +42,7 @@ help:
 	@echo "make            build into $(BUILD)/"
 	@echo "make lab        the article's four hosts and their tunnel, with the proof (LAB=x: another one beside it)"
 	@echo "make test       every test; tests/run SUITE... for some of them"
-	@echo "make bench      throughput, start-up and load times, beside strongSwan's"
+	@echo "make bench      throughput, latency, processor time and memory beside the peers', and the bars"
 	@echo "make asan       build with AddressSanitizer and UBSan into build-asan/"
 	@echo "make install    install (DESTDIR=, meson configure -Dprefix=)"
 	@echo "make deps       install the packages that all of these need"

@@ -6,7 +6,6 @@
  *
  * Prints {"packets":N,"seconds":S,"pps":R}; the receiver times from its first packet to its last.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
