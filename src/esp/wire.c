@@ -176,9 +176,9 @@ static uint8_t *recv_slot(struct esp_worker *w, size_t i)
 	return w->recv_buf + i * RECV_STRIDE + RECV_HEADROOM;
 }
 
-static int receive(struct esp_worker *w, int fd, struct recv_batch *b)
+static int receive(struct esp_worker *w, int fd, struct recv_batch *b, unsigned max)
 {
-	for (size_t i = 0; i < RECV_BATCH; i++) {
+	for (size_t i = 0; i < max; i++) {
 		b->iov[i] = (struct iovec){ recv_slot(w, i), RECV_BYTES };
 		b->msgs[i].msg_hdr = (struct msghdr){
 			.msg_name = &b->from[i],
@@ -189,7 +189,7 @@ static int receive(struct esp_worker *w, int fd, struct recv_batch *b)
 			.msg_controllen = CONTROL_BYTES,
 		};
 	}
-	int n = recvmmsg(fd, b->msgs, RECV_BATCH, MSG_DONTWAIT, NULL);
+	int n = recvmmsg(fd, b->msgs, max, MSG_DONTWAIT, NULL);
 
 	if (n > 0)
 		counter_add(&w->wire_receives, 1);
@@ -289,14 +289,15 @@ static bool raw4_packet(uint8_t *data, size_t len, struct in_packet *p)
 	return true;
 }
 
-void wire_raw4_ready(struct esp_worker *w)
+void wire_raw4_ready(struct esp_worker *w, bool error)
 {
 	struct in_packet packets[RECV_BATCH];
 	struct recv_batch b;
 
-	read_icmp_errors(w, w->raw4_fd, false);
+	if (error)
+		read_icmp_errors(w, w->raw4_fd, false);
 	for (int turn = 0; turn < TURNS; turn++) {
-		int n = receive(w, w->raw4_fd, &b);
+		int n = receive(w, w->raw4_fd, &b, RECV_BATCH);
 		size_t count = 0;
 
 		if (n <= 0)
@@ -314,14 +315,15 @@ void wire_raw4_ready(struct esp_worker *w)
 	}
 }
 
-void wire_raw6_ready(struct esp_worker *w)
+void wire_raw6_ready(struct esp_worker *w, bool error)
 {
 	struct in_packet packets[RECV_BATCH];
 	struct recv_batch b;
 
-	read_icmp_errors(w, w->raw6_fd, true);
+	if (error)
+		read_icmp_errors(w, w->raw6_fd, true);
 	for (int turn = 0; turn < TURNS; turn++) {
-		int n = receive(w, w->raw6_fd, &b);
+		int n = receive(w, w->raw6_fd, &b, RECV_BATCH);
 
 		if (n <= 0)
 			return;
@@ -411,14 +413,14 @@ void wire_udp_ready(struct esp_worker *w, size_t slot)
 
 	for (int turn = 0; turn < TURNS; turn++) {
 		int fd = atomic_load_explicit(&u->fd, memory_order_acquire);
-		int n = fd < 0 ? -1 : receive(w, fd, &b);
+		int n = fd < 0 ? -1 : receive(w, fd, &b, RECV_BATCH_UDP);
 
 		if (n <= 0)
 			return;
 		for (int i = 0; i < n; i++)
 			udp_message(w, u, &b, (size_t)i);
 		inbound_flush(w);
-		if (n < RECV_BATCH)
+		if (n < RECV_BATCH_UDP)
 			return;
 	}
 }

@@ -245,7 +245,7 @@ void worker_random(struct esp_worker *w, uint8_t *out, size_t len)
 	memcpy(out, w->random + w->random_left, len);
 }
 
-static void handle(struct esp_worker *w, uint32_t tag)
+static void handle(struct esp_worker *w, uint32_t tag, bool error)
 {
 	eventfd_t v;
 
@@ -254,10 +254,10 @@ static void handle(struct esp_worker *w, uint32_t tag)
 		outbound_ready(w);
 		return;
 	case TAG_RAW4:
-		wire_raw4_ready(w);
+		wire_raw4_ready(w, error);
 		return;
 	case TAG_RAW6:
-		wire_raw6_ready(w);
+		wire_raw6_ready(w, error);
 		return;
 	case TAG_KICK:
 		eventfd_read(w->kick_fd, &v);
@@ -276,7 +276,7 @@ static void turn(struct esp_worker *w, const struct epoll_event *events, int n)
 	w->batch_epoch = atomic_load(&w->epoch);
 	w->batch_policies = atomic_load(&w->policies);
 	for (int i = 0; i < n; i++)
-		handle(w, events[i].data.u32);
+		handle(w, events[i].data.u32, events[i].events & EPOLLERR);
 	if (w->held_count)
 		outbound_release(w);
 	if (w->to_kick)

@@ -41,7 +41,8 @@ enum {
 	ARENA_BYTES = 256 << 10, /* packets of TUN */
 	ARENA_READ = SLOT_HEADROOM + IP_BYTES_MAX + SLOT_TAIL, /* room that a read needs */
 	SEALED_BYTES = 160 << 10, /* ESP packets made of super-packets */
-	RECV_BATCH = 16,       /* datagrams of one recvmmsg, each perhaps many packets */
+	RECV_BATCH = 64,       /* datagrams of one recvmmsg */
+	RECV_BATCH_UDP = 8,    /* where each may be many packets */
 	RECV_HEADROOM = 64,    /* for the header that transport mode rebuilds */
 	RECV_BYTES = 65536,
 	/* not a multiple of the caches' ways: what stands at the same place of every buffer would collide */
@@ -297,8 +298,9 @@ bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_
 int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *features);
 /** Let the kernel choose among the sockets bound to `fd`'s address by the SPI's worker. */
 bool wire_udp_steer(int fd);
-void wire_raw4_ready(struct esp_worker *w);
-void wire_raw6_ready(struct esp_worker *w);
+/** `error`: its error queue has something. */
+void wire_raw4_ready(struct esp_worker *w, bool error);
+void wire_raw6_ready(struct esp_worker *w, bool error);
 void wire_udp_ready(struct esp_worker *w, size_t slot);
 
 /* --- wire_send.c ------------------------------------------------------------------------- */
