@@ -271,6 +271,7 @@ static void merge_flush(struct merge *m)
 	m->parts[0] = (struct iovec){ &h, sizeof(h) };
 	if (writev(tun, m->parts, m->count) < 0 && errno != EINVAL)
 		perror("write to the TUN");
+	m->parts[0] = (struct iovec){ 0 };
 	m->count = 0;
 }
 

@@ -148,13 +148,16 @@ rss() { # KiB, the largest daemon
 	for p in $DAEMONS; do awk '/^VmRSS/ {print $2}' "/proc/$p/status" 2>/dev/null; done | sort -n | tail -n 1
 }
 busy() { awk '$1 == "cpu" {print $2 + $3 + $4 + $7 + $8 + $9, $5 + $6}' /proc/stat; }
-# Waits until the machine is nearly idle for half a second, QUIET_WAIT seconds at most.
+# Waits until the machine is nearly idle for half a second, QUIET_WAIT seconds at most and QUIET_TOTAL
+# in the whole run.
+QUIET_LEFT=$((${QUIET_TOTAL:-240} * 2))
 quiet() {
 	local a i
-	for ((i = 0; i == 0 || i < ${QUIET_WAIT:-15} * 2; i++)); do
+	for ((i = 0; i == 0 || (i < ${QUIET_WAIT:-15} * 2 && QUIET_LEFT > 0); i++)); do
 		a=$(busy)
 		sleep 0.5
 		echo "$a $(busy)" | awk '{b = $3 - $1; i = $4 - $2; exit !(b < 0.12 * (b + i))}' && return 0
+		QUIET_LEFT=$((QUIET_LEFT - 1))
 	done
 	return 1
 }
