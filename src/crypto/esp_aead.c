@@ -23,6 +23,10 @@ static const struct esp_provider *choose(const struct cipher_suite *suite)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, read_choice);
+#ifdef __x86_64__
+	if (!openssl_forced && esp_provider_vaes.name() && esp_provider_vaes.has(suite))
+		return &esp_provider_vaes;
+#endif
 #ifdef HAVE_IPSEC_MB
 	if (!openssl_forced && esp_provider_mb.name() && esp_provider_mb.has(suite))
 		return &esp_provider_mb;

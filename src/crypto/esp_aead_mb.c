@@ -2,8 +2,8 @@
  * ESP's packet protection by Intel's libipsec-mb: AES-GCM and ChaCha20-Poly1305.
  *
  * Only its direct calls are used, one for each packet: its burst interface has nothing faster
- * for an AEAD. They read function pointers from the manager and keep their state in the
- * context, so that all threads share one manager. AES-CBC with HMAC is left to OpenSSL.
+ * for an AEAD. They only read function pointers from the manager, so that all threads share
+ * one. AES-CBC with HMAC is left to OpenSSL.
  */
 #include "build-config.h"
 
@@ -24,22 +24,25 @@
 #include "base/secret.h"
 #include "crypto/esp_provider.h"
 
-enum { NONCE_BYTES = 12, SALT_BYTES = 4, IV_BYTES = 8, ICV_BYTES = 16, CHACHA_KEY_BYTES = 32 };
+enum { SALT_BYTES = 4, IV_BYTES = 8, ICV_BYTES = 16, CHACHA_KEY_BYTES = 32 };
 enum { TEXT_MAX = 1 << 24 }; /* far below the library's own limit, far above a packet */
 
+/* Packets only read it. */
 struct mb_cipher {
 	struct esp_cipher head;
 	aes_gcm_enc_dec_t gcm; /* the direction's; NULL: ChaCha20-Poly1305 */
-	uint8_t nonce[NONCE_BYTES]; /* the salt, then the packet's IV */
+	uint8_t salt[SALT_BYTES];
 	union {
 		struct gcm_key_data gcm;
 		uint8_t chacha[CHACHA_KEY_BYTES];
 	} key;
-	union {
-		struct gcm_context_data gcm;
-		struct chacha20_poly1305_context_data chacha;
-	} state;
 };
+
+/* The library's notes on the packet in hand. */
+static _Thread_local union {
+	struct gcm_context_data gcm;
+	struct chacha20_poly1305_context_data chacha;
+} state;
 
 static IMB_MGR *manager; /* NULL when the library does not run here */
 static char manager_name[32];
@@ -116,7 +119,7 @@ static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct by
 	if (!c)
 		return NULL;
 	c->head.provider = &esp_provider_mb;
-	memcpy(c->nonce, encr_key.ptr + encr_key.len - SALT_BYTES, SALT_BYTES);
+	memcpy(c->salt, encr_key.ptr + encr_key.len - SALT_BYTES, SALT_BYTES);
 	if (suite->encr->id == ENCR_CHACHA20_POLY1305) {
 		memcpy(c->key.chacha, encr_key.ptr, CHACHA_KEY_BYTES);
 	} else if (!set_gcm_key(c, suite->encr_bits, encr_key.ptr, inbound)) {
@@ -127,31 +130,33 @@ static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct by
 }
 
 /* One packet; `icv` is written, whichever the direction. */
-static void run(struct mb_cipher *c, const struct esp_packet_job *job, bool inbound,
+static void run(const struct mb_cipher *c, const struct esp_packet_job *job, bool inbound,
 		uint8_t icv[ICV_BYTES])
 {
 	const uint8_t *src = inbound || !job->src ? job->text : job->src;
+	uint8_t nonce[SALT_BYTES + IV_BYTES];
 
-	memcpy(c->nonce + SALT_BYTES, job->iv, IV_BYTES);
+	memcpy(nonce, c->salt, SALT_BYTES);
+	memcpy(nonce + SALT_BYTES, job->iv, IV_BYTES);
 	if (c->gcm) {
-		c->gcm(&c->key.gcm, &c->state.gcm, job->text, src, job->len, c->nonce,
-		       job->aad, job->aad_len, icv, ICV_BYTES);
+		c->gcm(&c->key.gcm, &state.gcm, job->text, src, job->len, nonce, job->aad,
+		       job->aad_len, icv, ICV_BYTES);
 		return;
 	}
-	IMB_CHACHA20_POLY1305_INIT(manager, c->key.chacha, &c->state.chacha, c->nonce, job->aad,
+	IMB_CHACHA20_POLY1305_INIT(manager, c->key.chacha, &state.chacha, nonce, job->aad,
 				   job->aad_len);
 	if (inbound)
-		IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, c->key.chacha, &c->state.chacha,
-						 job->text, src, job->len);
+		IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, c->key.chacha, &state.chacha, job->text,
+						 src, job->len);
 	else
-		IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, c->key.chacha, &c->state.chacha,
-						 job->text, src, job->len);
-	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &c->state.chacha, icv, ICV_BYTES);
+		IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, c->key.chacha, &state.chacha, job->text,
+						 src, job->len);
+	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &state.chacha, icv, ICV_BYTES);
 }
 
 static void seal(struct esp_cipher *head, struct esp_packet_job *jobs, size_t count)
 {
-	struct mb_cipher *c = (struct mb_cipher *)head;
+	const struct mb_cipher *c = (struct mb_cipher *)head;
 
 	for (size_t i = 0; i < count; i++) {
 		jobs[i].ok = jobs[i].len <= TEXT_MAX;
@@ -164,7 +169,7 @@ static void seal(struct esp_cipher *head, struct esp_packet_job *jobs, size_t co
 
 static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size_t count)
 {
-	struct mb_cipher *c = (struct mb_cipher *)head;
+	const struct mb_cipher *c = (struct mb_cipher *)head;
 	uint8_t icv[ICV_BYTES];
 
 	for (size_t i = 0; i < count; i++) {

@@ -23,6 +23,7 @@ struct esp_cipher {
 };
 
 extern const struct esp_provider esp_provider_openssl;
-extern const struct esp_provider esp_provider_mb;
+extern const struct esp_provider esp_provider_mb;   /* where build-config.h has HAVE_IPSEC_MB */
+extern const struct esp_provider esp_provider_vaes; /* on x86-64 */
 
 #endif

@@ -22,6 +22,9 @@ static const struct esp_provider *const providers[] = {
 #ifdef HAVE_IPSEC_MB
 	&esp_provider_mb,
 #endif
+#ifdef __x86_64__
+	&esp_provider_vaes,
+#endif
 };
 enum { PROVIDERS = sizeof(providers) / sizeof(providers[0]) };
 
