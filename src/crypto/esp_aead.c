@@ -20,17 +20,21 @@ static void read_choice(void)
 /* The fastest provider that has the suite; the choice does not change while the process lives. */
 static const struct esp_provider *choose(const struct cipher_suite *suite)
 {
+	static const struct esp_provider *const fast[] = {
+#ifdef __x86_64__
+		&esp_provider_vaes,
+#endif
+#ifdef HAVE_IPSEC_MB
+		&esp_provider_mb, &esp_provider_burst,
+#endif
+		NULL,
+	};
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, read_choice);
-#ifdef __x86_64__
-	if (!openssl_forced && esp_provider_vaes.name() && esp_provider_vaes.has(suite))
-		return &esp_provider_vaes;
-#endif
-#ifdef HAVE_IPSEC_MB
-	if (!openssl_forced && esp_provider_mb.name() && esp_provider_mb.has(suite))
-		return &esp_provider_mb;
-#endif
+	for (size_t i = 0; fast[i] && !openssl_forced; i++)
+		if (fast[i]->name() && fast[i]->has(suite))
+			return fast[i];
 	return esp_provider_openssl.has(suite) ? &esp_provider_openssl : NULL;
 }
 

@@ -25,7 +25,8 @@ struct esp_packet_job {
 	const uint8_t *src; /* seal: the plaintext; NULL: it stands at `text` */
 	size_t len;
 	uint8_t *icv;   /* written by seal, checked by open */
-	/* with CBC and HMAC the ICV covers SPI, sequence number, IV, text and then the high half */
+	/* with HMAC the ICV covers SPI, sequence number, IV, text and then the high half, and all
+	 * of them and the ICV must stand behind one another */
 	const uint8_t *esp; /* start of the ESP header, which stands right before the IV */
 };
 

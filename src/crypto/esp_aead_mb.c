@@ -3,7 +3,7 @@
  *
  * Only its direct calls are used, one for each packet: its burst interface has nothing faster
  * for an AEAD. They only read function pointers from the manager, so that all threads share
- * one. AES-CBC with HMAC is left to OpenSSL.
+ * one. For AES-CBC with HMAC see esp_aead_burst.c.
  */
 #include "build-config.h"
 

@@ -141,7 +141,8 @@ static bool mac(struct openssl_cipher *c, const struct esp_packet_job *job, uint
 {
 	size_t covered = ESP_HEADER_BYTES + c->encr->iv_bytes + job->len, n = 0;
 
-	if (job->text != job->esp + ESP_HEADER_BYTES + c->encr->iv_bytes)
+	if (job->text != job->esp + ESP_HEADER_BYTES + c->encr->iv_bytes ||
+	    job->icv != job->text + job->len)
 		return false;
 	return EVP_MAC_init(c->mac, NULL, 0, NULL) == 1 &&
 	       EVP_MAC_update(c->mac, job->esp, covered) == 1 &&

@@ -23,7 +23,9 @@ struct esp_cipher {
 };
 
 extern const struct esp_provider esp_provider_openssl;
-extern const struct esp_provider esp_provider_mb;   /* where build-config.h has HAVE_IPSEC_MB */
+/* These two where build-config.h has HAVE_IPSEC_MB: AEADs; AES-CBC and NULL with HMAC. */
+extern const struct esp_provider esp_provider_mb;
+extern const struct esp_provider esp_provider_burst;
 extern const struct esp_provider esp_provider_vaes; /* on x86-64 */
 
 #endif

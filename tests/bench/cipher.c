@@ -50,7 +50,7 @@ static const size_t sizes[] = { 64, 256, 1420, 9000 };
 static const struct esp_provider *const providers[] = {
 	&esp_provider_openssl,
 #ifdef HAVE_IPSEC_MB
-	&esp_provider_mb,
+	&esp_provider_mb,    &esp_provider_burst,
 #endif
 #ifdef __x86_64__
 	&esp_provider_vaes,
@@ -219,7 +219,7 @@ static void *thread_run(void *arg)
 
 static void run_round(int count, bool opening, const struct keys *keys)
 {
-	size_t share = keys->count > (size_t)count ? keys->count / (size_t)count : 1;
+	size_t share = keys->count > THREADS_MAX ? keys->count / (size_t)count : 1;
 
 	atomic_store(&waiting, count);
 	for (int i = 0; i < count; i++) {

@@ -20,7 +20,7 @@
 static const struct esp_provider *const providers[] = {
 	&esp_provider_openssl,
 #ifdef HAVE_IPSEC_MB
-	&esp_provider_mb,
+	&esp_provider_mb,    &esp_provider_burst,
 #endif
 #ifdef __x86_64__
 	&esp_provider_vaes,
