@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "esp_packet.h"
 
@@ -216,6 +217,42 @@ static void unsound_jobs(void **state)
 	for_each_pair(unsound);
 }
 
+/* Packets that end where readable memory ends, and others that begin where it begins. */
+static void edges(struct side *x, struct side *y, const struct cipher_suite *s)
+{
+	enum { ROOM = 4096 };
+	uint8_t *map = mmap(NULL, 3 * ROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)x;
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mprotect(map + ROOM, ROOM, PROT_READ | PROT_WRITE), 0);
+	for (size_t want = 0; want < 700; want++) {
+		size_t len = round_up(s, want), whole = whole_bytes(s, len);
+		uint8_t *at = map + ROOM + (want % 2 ? 0 : ROOM - whole);
+		struct esp_packet_job jobs[16];
+
+		random_fill(at, whole);
+		for (size_t i = 0; i < 16; i++) {
+			packet_init(&y->packets[i], s, want % 4 < 2, len);
+			jobs[i] = y->packets[i].job;
+		}
+		jobs[7].esp = at;
+		jobs[7].iv = at + 8;
+		jobs[7].text = jobs[7].iv + s->encr->iv_bytes;
+		jobs[7].icv = jobs[7].text + len;
+		y->provider->seal(y->out, jobs, 16);
+		y->provider->open(y->in, jobs, 16);
+		assert_true(jobs[7].ok);
+	}
+	munmap(map, 3 * ROOM);
+}
+
+static void edges_of_memory(void **state)
+{
+	(void)state;
+	for_each_pair(edges);
+}
+
 struct thread {
 	pthread_t id;
 	const struct cipher_suite *suite;
@@ -285,6 +322,7 @@ int main(void)
 		cmocka_unit_test(all_sizes),
 		cmocka_unit_test(mixed_batches),
 		cmocka_unit_test(unsound_jobs),
+		cmocka_unit_test(edges_of_memory),
 		cmocka_unit_test(threads),
 	};
 
