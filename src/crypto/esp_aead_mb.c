@@ -16,6 +16,7 @@
 #include <intel-ipsec-mb.h>
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,14 +114,17 @@ static bool set_gcm_key(struct mb_cipher *c, unsigned bits, const uint8_t *key, 
 static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct bytes encr_key,
 				     struct bytes integ_key, bool inbound)
 {
-	struct mb_cipher *c = secret_alloc(sizeof(*c));
+	bool chacha = suite->encr->id == ENCR_CHACHA20_POLY1305;
+	struct mb_cipher *c;
 
 	(void)integ_key;
+	/* One bare key is small beside a key schedule with powers of H: take no more than it needs. */
+	c = secret_alloc(chacha ? offsetof(struct mb_cipher, key) + CHACHA_KEY_BYTES : sizeof(*c));
 	if (!c)
 		return NULL;
 	c->head.provider = &esp_provider_mb;
 	memcpy(c->salt, encr_key.ptr + encr_key.len - SALT_BYTES, SALT_BYTES);
-	if (suite->encr->id == ENCR_CHACHA20_POLY1305) {
+	if (chacha) {
 		memcpy(c->key.chacha, encr_key.ptr, CHACHA_KEY_BYTES);
 	} else if (!set_gcm_key(c, suite->encr_bits, encr_key.ptr, inbound)) {
 		secret_free(c);
