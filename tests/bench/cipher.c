@@ -6,7 +6,7 @@
  *   bench_cipher [--json] [--keys N] [--rounds N] [--provider TEXT] [--suite TEXT]
  *
  * TEXT selects rows whose name contains it. With many keys every packet has a key of its own,
- * taken at random and prefetched two packets ahead, as a worker does.
+ * taken at random and prefetched some packets ahead, as a worker does.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -317,7 +317,8 @@ static void bench_provider(const struct esp_provider *provider, int count_max)
 		struct cipher_suite s = {
 			.encr = algorithm_find(TRANSFORM_ENCR, suites[i].encr),
 			.encr_bits = suites[i].bits,
-			.integ = algorithm_find(TRANSFORM_INTEG, suites[i].integ),
+			.integ = suites[i].integ ? algorithm_find(TRANSFORM_INTEG, suites[i].integ)
+						 : NULL,
 		};
 		char name[64];
 
