@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -211,10 +212,11 @@ static json_t *policy_json(const struct sa_policy *p, const struct policy_entry 
 static json_t *policies_json(const struct esp_backend *b)
 {
 	static const char *const dirs[POLICY_DIRS] = { "out", "fwd", "in" };
+	const struct policy_entry **sorted = b->policies ? policy_list_sorted(b->policies) : NULL;
 	json_t *list = json_array();
 
-	for (size_t i = 0; b->policies && i < b->policies->count; i++) {
-		const struct policy_entry *e = &b->policies->entries[i];
+	for (size_t i = 0; sorted && i < b->policies->count; i++) {
+		const struct policy_entry *e = sorted[i];
 		const struct policy_record *p;
 
 		HASH_FIND(hh, b->policy_records, &e->state->reqid, sizeof(e->state->reqid), p);
@@ -224,6 +226,7 @@ static json_t *policies_json(const struct esp_backend *b)
 			json_array_append_new(list, policy_json(&p->policy, e, dirs[d]));
 		}
 	}
+	free(sorted);
 	return list;
 }
 

@@ -345,12 +345,9 @@ static void publish_policies(struct esp_backend *b, struct policy_list *list)
 	struct policy_list *old = b->policies;
 
 	b->policies = list;
-	if (b->gathering) { /* the worker has seen none of them yet */
-		free(old);
-		return;
-	}
-	esp_workers_policies(b, list);
-	free(old);
+	if (!b->gathering) /* else no worker has seen any of them yet */
+		esp_workers_policies(b, list);
+	policy_list_free(old);
 }
 
 void esp_rebuild_guard(struct esp_backend *b)
@@ -428,7 +425,7 @@ static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
 	if (policy->mark_in_mask || policy->mark_out_mask)
 		return esp_fail(err, "marks need the kernel's ESP (protostack=xfrm)");
 	p = policy_record_get(b, policy->reqid);
-	list = p ? policy_list_replace(b->policies, &p->state, policy) : NULL;
+	list = p ? policy_list_replace(b->policies, &p->state, p->set ? &p->policy : NULL, policy) : NULL;
 	if (!list) {
 		if (p)
 			policy_record_put(b, p);
@@ -440,7 +437,7 @@ static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
 	/* packets come only with the routes, and go only where the worker knows them */
 	routes = routing_add(&b->routing, policy, err);
 	if (!routes) {
-		free(list);
+		policy_list_free(list);
 		policy_record_put(b, p);
 		return false;
 	}
@@ -464,7 +461,7 @@ static void op_policy_remove(struct backend *base, uint32_t reqid)
 	HASH_FIND(hh, b->policy_records, &reqid, sizeof(reqid), p);
 	if (!p || !p->set)
 		return;
-	list = policy_list_replace(b->policies, &p->state, NULL);
+	list = policy_list_replace(b->policies, &p->state, &p->policy, NULL);
 	if (!list) {
 		log_error("out of memory: the policy of \"%s\" stays", p->policy.conn);
 		return;

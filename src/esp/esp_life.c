@@ -41,7 +41,7 @@ static void free_records(struct esp_backend *b)
 		}
 		free(p);
 	}
-	free(b->policies);
+	policy_list_free(b->policies);
 	b->policies = NULL;
 }
 

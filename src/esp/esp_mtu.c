@@ -61,9 +61,8 @@ static void set_mtu(struct esp_backend *b, uint32_t mtu)
 	int rc;
 
 	/* below 1280 the device would lose IPv6 altogether; larger ones are fragmented outside */
-	for (size_t i = 0; b->policies && i < b->policies->count; i++)
-		if (b->policies->entries[i].local.lo.family == AF_INET6)
-			floor = MTU_MIN_V6;
+	if (policy_list_has(b->policies, AF_INET6))
+		floor = MTU_MIN_V6;
 	if (mtu < floor)
 		mtu = floor;
 	if (mtu > MTU_MAX)
