@@ -352,23 +352,28 @@ static void publish_policies(struct esp_backend *b, struct policy_list *list)
 
 void esp_rebuild_guard(struct esp_backend *b)
 {
-	const struct sa_policy **all;
+	size_t own_n = 0, n = b->policies ? b->policies->count : 0;
+	const struct policy_entry **pairs = NULL;
+	struct ip_address *own;
 	struct policy_record *p, *tmp;
-	size_t n = 0;
 
 	b->guard_dirty = false;
 	if (!b->use_guard)
 		return;
-	all = calloc(HASH_COUNT(b->policy_records) + 1, sizeof(const struct sa_policy *));
-	if (!all) {
+	own = calloc(HASH_COUNT(b->policy_records) + 1, sizeof(*own));
+	if (n)
+		pairs = policy_list_sorted(b->policies);
+	if (!own || (n && !pairs)) {
 		log_error("out of memory: the packet filter stays as it is");
-		return;
+	} else {
+		HASH_ITER(hh, b->policy_records, p, tmp)
+			if (p->set)
+				own[own_n++] = p->policy.local;
+		guard_rebuild(&b->guard, pairs, n, own, own_n);
+		b->guard_flushed_us = clock_now_us();
 	}
-	HASH_ITER(hh, b->policy_records, p, tmp)
-		if (p->set)
-			all[n++] = &p->policy;
-	guard_rebuild(&b->guard, all, n);
-	free(all);
+	free(own);
+	free(pairs);
 }
 
 /* Removal may wait for the next turn of the daemon's loop: many go at once. */
@@ -389,26 +394,29 @@ static void flush_guard(struct esp_backend *b)
 {
 	if (!guard_flush(&b->guard))
 		esp_rebuild_guard(b);
-	b->guard_flushed_us = clock_now_us();
+	else
+		b->guard_flushed_us = clock_now_us();
 }
 
 static void update_guard(struct esp_backend *b, const struct policy_record *p,
 			 const struct sa_policy *old)
 {
-	if (!b->use_guard || (old && same_guard(old, &p->policy)))
-		return;
-	if (b->gathering)
+	bool append;
+
+	if (!b->use_guard || b->gathering || (old && same_guard(old, &p->policy)))
 		return;
 	/* before settling, a predecessor's rules stay in force, and ours come behind them */
-	if ((old && b->settled) || !guard_append(&b->guard, &p->policy)) {
-		esp_rebuild_guard(b);
+	append = !(old && b->settled) && guard_append(&b->guard, &p->policy);
+	/* one policy takes effect at once; of many in a row, all but the first together */
+	if (clock_now_us() - b->guard_flushed_us < GUARD_BURST_US && (append || b->settled)) {
+		b->guard_dirty |= !append;
+		eventfd_write(b->event_fd, 1);
 		return;
 	}
-	/* one policy takes effect at once; of many in a row, all but the first together */
-	if (clock_now_us() - b->guard_flushed_us > GUARD_BURST_US)
+	if (append)
 		flush_guard(b);
 	else
-		eventfd_write(b->event_fd, 1);
+		esp_rebuild_guard(b);
 }
 
 static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
@@ -623,7 +631,7 @@ static void op_process(struct backend *base, int fd)
 	}
 	if (b->guard_dirty && b->settled)
 		esp_rebuild_guard(b);
-	else if (b->guard.pending.len)
+	else if (guard_waits(&b->guard))
 		flush_guard(b);
 }
 

@@ -1,8 +1,10 @@
 #include "esp/guard.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -95,11 +97,12 @@ static void add_ports(struct text *t, unsigned offset, const struct traffic_sele
 			 ts->port_lo, ts->port_hi);
 }
 
-static void add_rule(struct text *t, const struct sa_policy *p, const struct traffic_selector *from,
-		     const struct traffic_selector *to, const char *chain)
+static void add_rule(struct text *t, const struct policy_entry *e,
+		     const struct traffic_selector *from, const struct traffic_selector *to,
+		     const char *chain)
 {
 	uint8_t proto = from->protocol ? from->protocol : to->protocol;
-	bool ports = has_ports(from) || has_ports(to), pass = p->action == POLICY_PASS;
+	bool ports = has_ports(from) || has_ports(to), pass = e->action == POLICY_PASS;
 
 	/* a later fragment has no ports to look at: it does not go in clear, whosever it is */
 	for (int fragments = ports && !pass; fragments >= 0; fragments--) {
@@ -117,29 +120,143 @@ static void add_rule(struct text *t, const struct sa_policy *p, const struct tra
 			add_ports(t, 16, to);
 		}
 		text_add(t, pass ? " accept" : " counter drop");
-		text_add(t, " comment \"reqid %u\"\n", p->reqid);
+		text_add(t, " comment \"reqid %u\"\n", e->state->reqid);
 	}
 }
 
-static void add_policy(struct text *t, const struct sa_policy *p)
+/* --- sets of pairs ------------------------------------------------------------------------- */
+
+struct pair_set_key {
+	uint32_t band;
+	uint8_t family, local_len, remote_len, zero;
+};
+
+struct pair_set {
+	struct pair_set_key key;
+	struct text elements; /* not in force yet */
+	UT_hash_handle hh;
+};
+
+enum { SET_NAME = 48 };
+
+static const char *set_name(const struct pair_set_key *k, char *buf)
+{
+	snprintf(buf, SET_NAME, "%s_%u_%u_%u", k->family == AF_INET6 ? "ipv6" : "ipv4", k->band,
+		 k->local_len, k->remote_len);
+	return buf;
+}
+
+static void add_masked(struct text *t, const char *which, uint8_t family, uint8_t length)
+{
+	struct ip_prefix all = { .address.family = family, .length = length };
+	struct ip_address lo, mask;
+	char text[IP_ADDRESS_TEXT];
+
+	memset(all.address.bytes, 0, sizeof(all.address.bytes));
+	ip_prefix_range(&all, &lo, &mask);
+	for (size_t i = 0; i < ip_address_size(&mask); i++)
+		mask.bytes[i] = (uint8_t)~mask.bytes[i];
+	text_add(t, "%s %s", family == AF_INET6 ? "ip6" : "ip", which);
+	if (length < ip_address_size(&mask) * 8)
+		text_add(t, " & %s", ip_address_format(&mask, text));
+}
+
+static void add_set(struct guard *g, const struct pair_set_key *k)
+{
+	const char *type = k->family == AF_INET6 ? "ipv6_addr" : "ipv4_addr";
+	struct text *t = &g->pending;
+	char name[SET_NAME];
+
+	set_name(k, name);
+	text_add(t, "add set " TABLE " %s { type %s . %s; }\n", name, type, type);
+	for (int in = 0; in < 2; in++) {
+		text_add(t, "add rule " TABLE " %s ", in ? "from_clear" : "to_clear");
+		add_masked(t, in ? "daddr" : "saddr", k->family, k->local_len);
+		text_add(t, " . ");
+		add_masked(t, in ? "saddr" : "daddr", k->family, k->remote_len);
+		text_add(t, " @%s counter drop\n", name);
+	}
+}
+
+static struct pair_set *set_of(struct guard *g, const struct pair_set_key *k)
+{
+	struct pair_set *set;
+
+	HASH_FIND(hh, g->sets, k, sizeof(*k), set);
+	if (set)
+		return set;
+	set = calloc(1, sizeof(*set));
+	if (!set) {
+		g->pending.bad = true;
+		return NULL;
+	}
+	set->key = *k;
+	HASH_ADD(hh, g->sets, key, sizeof(set->key), set);
+	add_set(g, k);
+	return set;
+}
+
+static void forget_sets(struct guard *g)
+{
+	struct pair_set *set = g->sets, *next;
+
+	HASH_CLEAR(hh, g->sets);
+	for (; set; set = next) {
+		next = set->hh.next;
+		text_free(&set->elements);
+		free(set);
+	}
+}
+
+/* The pair is an element of a set: false if it needs rules. */
+static bool add_element(struct guard *g, const struct policy_entry *e)
+{
+	char local_text[IP_ADDRESS_TEXT], remote_text[IP_ADDRESS_TEXT];
+	struct ip_prefix local, remote;
+	struct pair_set_key key;
+	struct pair_set *set;
+
+	if (e->action == POLICY_PASS || e->local.protocol || e->remote.protocol ||
+	    has_ports(&e->local) || has_ports(&e->remote) ||
+	    !ip_prefix_from_range(&e->local.lo, &e->local.hi, &local) ||
+	    !ip_prefix_from_range(&e->remote.lo, &e->remote.hi, &remote))
+		return false;
+	memset(&key, 0, sizeof(key));
+	key.band = g->bands;
+	key.family = local.address.family;
+	key.local_len = local.length;
+	key.remote_len = remote.length;
+	set = set_of(g, &key);
+	if (set)
+		text_add(&set->elements, "%s%s . %s", set->elements.len ? ", " : "",
+			 ip_address_format(&local.address, local_text),
+			 ip_address_format(&remote.address, remote_text));
+	return true;
+}
+
+static void add_pair(struct guard *g, const struct policy_entry *e)
+{
+	g->waiting = true;
+	if (add_element(g, e))
+		return;
+	add_rule(&g->pending, e, &e->remote, &e->local, "from_clear");
+	add_rule(&g->pending, e, &e->local, &e->remote, "to_clear");
+	g->bands += e->action == POLICY_PASS;
+}
+
+static void add_own(struct guard *g, const struct ip_address *own)
 {
 	char address[IP_ADDRESS_TEXT];
 
-	if (p->local.family != AF_UNSPEC && !ip_address_is_any(&p->local))
-		text_add(t, "add element " TABLE " %s { %s }\n",
-			 p->local.family == AF_INET6 ? "own6" : "own4",
-			 ip_address_format(&p->local, address));
-	for (size_t l = 0; l < p->local_ts.count; l++)
-		for (size_t r = 0; r < p->remote_ts.count; r++) {
-			const struct traffic_selector *local = &p->local_ts.ts[l];
-			const struct traffic_selector *remote = &p->remote_ts.ts[r];
-
-			if (local->lo.family != remote->lo.family)
-				continue;
-			add_rule(t, p, remote, local, "from_clear");
-			add_rule(t, p, local, remote, "to_clear");
-		}
+	if (own->family == AF_UNSPEC || ip_address_is_any(own) || ip_address_equal(own, &g->own))
+		return;
+	g->own = *own;
+	g->waiting = true;
+	text_add(&g->pending, "add element " TABLE " %s { %s }\n",
+		 own->family == AF_INET6 ? "own6" : "own4", ip_address_format(own, address));
 }
+
+/* --- the guard ------------------------------------------------------------------------------- */
 
 void guard_open(struct guard *g, const char *tun)
 {
@@ -158,80 +275,91 @@ void guard_open(struct guard *g, const char *tun)
 			    "policy covers them cannot be dropped");
 }
 
+static void forget(struct guard *g)
+{
+	forget_sets(g);
+	text_free(&g->pending);
+	g->own = (struct ip_address){ 0 };
+	g->bands = 0;
+	g->built = g->waiting = false;
+}
+
 void guard_close(struct guard *g)
 {
+	forget(g);
 	if (g->nft)
 		nft_ctx_free(g->nft);
 	g->nft = NULL;
-	text_free(&g->pending);
 }
 
-bool guard_append(struct guard *g, const struct sa_policy *policy)
+bool guard_append(struct guard *g, const struct sa_policy *p)
 {
+	struct policy_state state = { .reqid = p->reqid };
+
 	if (!g->nft)
 		return true;
-	if (g->ordered || policy->action == POLICY_PASS)
+	if (g->bands || p->action == POLICY_PASS) /* its place may be before others */
 		return false;
 	if (!g->built)
 		add_base(g, &g->pending);
 	g->built = true;
-	add_policy(&g->pending, policy);
+	add_own(g, &p->local);
+	for (size_t l = 0; l < p->local_ts.count; l++)
+		for (size_t r = 0; r < p->remote_ts.count; r++) {
+			struct policy_entry e = { .local = p->local_ts.ts[l], .action = p->action,
+						  .remote = p->remote_ts.ts[r], .state = &state };
+
+			if (e.local.lo.family == e.remote.lo.family)
+				add_pair(g, &e);
+		}
 	return true;
+}
+
+/* All that waits, as one transaction. */
+static bool flush(struct guard *g, bool quiet)
+{
+	struct text *t = &g->pending;
+	char name[SET_NAME];
+	bool ok;
+
+	for (struct pair_set *set = g->sets; set; set = set->hh.next) {
+		t->bad |= set->elements.bad;
+		if (set->elements.len)
+			text_add(t, "add element " TABLE " %s { %s }\n", set_name(&set->key, name),
+				 text_str(&set->elements));
+		text_free(&set->elements);
+	}
+	ok = !t->bad && run(g, text_str(t), quiet);
+	text_free(t);
+	g->waiting = false;
+	return ok;
 }
 
 bool guard_flush(struct guard *g)
 {
-	bool ok = !g->pending.len || (!g->pending.bad && run(g, text_str(&g->pending), true));
-
-	text_free(&g->pending);
-	return ok;
+	return !g->waiting || flush(g, true);
 }
 
-static int by_priority(const void *x, const void *y)
+void guard_rebuild(struct guard *g, const struct policy_entry *const *pairs, size_t n,
+		   const struct ip_address *own, size_t own_n)
 {
-	const struct sa_policy *a = *(const struct sa_policy *const *)x;
-	const struct sa_policy *b = *(const struct sa_policy *const *)y;
-	uint32_t pa = a->priority, pb = b->priority;
-
-	if (!pa && a->local_ts.count && a->remote_ts.count)
-		pa = sa_policy_priority(&a->local_ts.ts[0], &a->remote_ts.ts[0]);
-	if (!pb && b->local_ts.count && b->remote_ts.count)
-		pb = sa_policy_priority(&b->local_ts.ts[0], &b->remote_ts.ts[0]);
-	return pa < pb ? -1 : pa > pb;
-}
-
-void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, size_t n)
-{
-	const struct sa_policy **sorted;
-	struct text t = { 0 };
-
-	text_free(&g->pending);
+	forget(g);
 	if (!g->nft || (n == 0 && guard_clear(g)))
 		return;
-	sorted = calloc(n + 1, sizeof(const struct sa_policy *));
-	if (!sorted) {
-		log_error("out of memory: the packet filter stays as it is");
-		return;
-	}
-	memcpy(sorted, policies, n * sizeof(const struct sa_policy *));
-	qsort(sorted, n, sizeof(const struct sa_policy *), by_priority);
-	text_add(&t, "add table " TABLE "\ndelete table " TABLE "\n");
-	add_base(g, &t);
-	g->ordered = false;
-	for (size_t i = 0; i < n; i++) {
-		g->ordered |= sorted[i]->action == POLICY_PASS;
-		add_policy(&t, sorted[i]);
-	}
-	g->built = !t.bad && run(g, text_str(&t), false);
-	text_free(&t);
-	free(sorted);
+	text_add(&g->pending, "add table " TABLE "\ndelete table " TABLE "\n");
+	add_base(g, &g->pending);
+	for (size_t i = 0; i < own_n; i++)
+		add_own(g, &own[i]);
+	for (size_t i = 0; i < n; i++)
+		add_pair(g, pairs[i]);
+	g->built = flush(g, false);
 }
 
 bool guard_clear(struct guard *g)
 {
 	if (!g->nft)
 		return true;
-	g->built = g->ordered = false;
+	forget(g);
 	return run(g, "add table " TABLE "\ndelete table " TABLE "\n", false);
 }
 
@@ -278,11 +406,14 @@ bool guard_flush(struct guard *g)
 	return true;
 }
 
-void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, size_t n)
+void guard_rebuild(struct guard *g, const struct policy_entry *const *pairs, size_t n,
+		   const struct ip_address *own, size_t own_n)
 {
 	(void)g;
-	(void)policies;
+	(void)pairs;
 	(void)n;
+	(void)own;
+	(void)own_n;
 }
 
 bool guard_clear(struct guard *g)

@@ -6,6 +6,12 @@
  * that was decrypted look alike to routing); outbound it stands behind the routing
  * rules. Like them it stays when the process is killed. Without nf_tables in the
  * kernel everything else works; that is said once.
+ *
+ * A policy of addresses alone is an element of a set, so that a packet costs the same
+ * however many there are: a set has all pairs of one prefix length with another (`ip daddr
+ * & 255.255.255.0 . ip saddr & 255.255.0.0 @...`), for those never overlap. What has
+ * protocols, ports or ranges has rules of its own, and exceptions cut all that into bands,
+ * so that everything has its place by priority.
  */
 #ifndef ESP_GUARD_H
 #define ESP_GUARD_H
@@ -14,14 +20,18 @@
 #include <stddef.h>
 
 #include "base/text.h"
+#include "esp/policy.h"
 #include "sa/child_sa.h"
 
 struct guard {
 	struct nft_ctx *nft; /* NULL: not available */
 	const char *tun;     /* borrowed */
 	bool built;          /* the table exists */
-	bool ordered;        /* has passthrough rules: appending would not do */
-	struct text pending; /* rules that guard_append() collected */
+	uint32_t bands;      /* the exceptions before what comes last */
+	struct pair_set *sets; /* hash */
+	struct ip_address own; /* that was added last */
+	struct text pending; /* commands that are not in force yet, without elements of sets */
+	bool waiting;        /* there are some, or elements */
 };
 
 /** `tun`: name of the device whose packets are exempt; outlives the guard. */
@@ -32,8 +42,17 @@ void guard_close(struct guard *g);
 bool guard_append(struct guard *g, const struct sa_policy *policy);
 /** Put what was appended in force, in one step. False if the whole has to be rebuilt instead. */
 bool guard_flush(struct guard *g);
-/** Replace everything by these, in one step. */
-void guard_rebuild(struct guard *g, const struct sa_policy *const *policies, size_t n);
+/** Something was appended and is not in force yet. */
+static inline bool guard_waits(const struct guard *g)
+{
+	return g->waiting;
+}
+/**
+ * Replace everything by these, in one step: pairs of selectors, first to last, and the `own_n`
+ * addresses at which ESP and IKE arrive.
+ */
+void guard_rebuild(struct guard *g, const struct policy_entry *const *pairs, size_t n,
+		   const struct ip_address *own, size_t own_n);
 /** Our table was built and is gone: someone flushed the packet filter. */
 bool guard_gone(struct guard *g);
 /** Remove the table; true if it is not there afterwards. */

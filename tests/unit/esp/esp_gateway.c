@@ -2,7 +2,7 @@
  * A gateway without IKE: one user-space back end, told what to do by lines on its standard
  * input, answering and reporting events on its standard output. For tests/lab/20-esp-backend.sh.
  *
- *   esp_gateway LOCAL REMOTE
+ *   esp_gateway LOCAL REMOTE [gather]
  *   policy REQID trap|drop|pass|protect LOCAL_TS REMOTE_TS [transport] [mtu=N]
  *   unpolicy REQID
  *   sa ID REQID in|out|both SPI_IN SPI_OUT LOCAL_TS REMOTE_TS [OPTION...]
@@ -290,15 +290,16 @@ int main(int argc, char **argv)
 		.peer_moved = on_peer_moved, .ike_datagram = on_ike,
 	};
 	const struct log_config log = { .level = LOG_LEVEL_DEBUG, .to_stderr = true };
+	const struct esp_options options = { .gather = argc > 3 && strcmp(argv[3], "gather") == 0 };
 	struct backend_error err;
 	char line[LINE_BYTES];
 
 	log_open(&log);
-	if (argc != 3 || !ip_address_parse(argv[1], &local.address) ||
+	if (argc < 3 || !ip_address_parse(argv[1], &local.address) ||
 	    !ip_address_parse(argv[2], &remote.address))
 		return 2;
 	setvbuf(stdin, NULL, _IONBF, 0);
-	backend = esp_backend_new(&events, NULL, &err);
+	backend = esp_backend_new(&events, &options, &err);
 	if (!backend) {
 		say("error %s", err.text);
 		return 1;
