@@ -21,6 +21,8 @@
 /** Names that the back end has in the system (docs/internals.md). */
 enum {
 	ESP_ROUTE_TABLE = 220,
+	ESP_GROUP_TABLE = 22000, /* and up: of policies that differ in the remote side alone */
+	ESP_GROUP_TABLE_END = 23000,
 	ESP_RULE_BYPASS = 215, /* what never enters the tunnel: our own packets */
 	ESP_RULE_POLICY = 216, /* one or more for each policy */
 	ESP_RULE_END = 217,    /* does nothing: where the bypass rules jump to */

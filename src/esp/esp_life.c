@@ -34,11 +34,7 @@ static void free_records(struct esp_backend *b)
 	for (; p; p = next_policy) {
 		next_policy = p->hh.next;
 		free((void *)(uintptr_t)atomic_load(&p->state.out));
-		if (p->routes) {
-			free(p->routes->rules);
-			free(p->routes->routes);
-			free(p->routes);
-		}
+		route_set_free(p->routes);
 		free(p);
 	}
 	policy_list_free(b->policies);

@@ -7,6 +7,12 @@
  *   217  nop
  *   table 220: REMOTE dev ipsec0, and beneath it unreachable REMOTE
  *
+ * The kernel asks rules one after the other, but finds a route at once. So policies that
+ * differ in REMOTE alone are a group; one of more than a few has a table of its own, with
+ * all their REMOTEs, and one rule: from LOCAL lookup 22000 (22001, ...). A packet that its table
+ * has no route for goes on to the next rule. What an exception overlaps keeps its own rule,
+ * for only there the order counts.
+ *
  * Rules and routes carry protocol number 94, by which the next start finds what
  * a killed process left. Removed is only what no policy needs any more, and new
  * comes before old goes. Daemon's thread only.
@@ -24,22 +30,22 @@
 
 struct rule_item;
 struct route_item;
+struct route_group;
+struct pass_pair;
 
 struct routing {
 	struct netlink nl;
 	unsigned ifindex;
 	struct rule_item *rules;   /* hash */
 	struct route_item *routes; /* hash */
+	struct route_group *groups; /* hash */
+	struct pass_pair *passes;  /* exceptions */
 	uint64_t position;         /* of the last rule added */
 	bool have_v6;
 };
 
-/** Rules and routes of one policy. */
-struct route_set {
-	size_t rule_count, route_count;
-	struct rule_item **rules;
-	struct route_item **routes;
-};
+/** What one policy uses. */
+struct route_set;
 
 /** Open netlink and read what a predecessor left; 0 or a negative errno. */
 int routing_open(struct routing *r);
@@ -53,6 +59,8 @@ struct route_set *routing_add(struct routing *r, const struct sa_policy *policy,
 			      struct backend_error *err);
 /** Remove what no other policy needs and free `set` (NULL is allowed). */
 void routing_remove(struct routing *r, struct route_set *set);
+/** Free `set` (NULL is allowed) without removing anything, before routing_close(). */
+void route_set_free(struct route_set *set);
 
 /**
  * See whether all that is installed is still there, and put rules back that someone removed (a network
