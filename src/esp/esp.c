@@ -377,9 +377,10 @@ void esp_rebuild_guard(struct esp_backend *b)
 }
 
 /* Removal may wait for the next turn of the daemon's loop: many go at once. */
-static void rebuild_guard_soon(struct esp_backend *b)
+static void remove_from_guard(struct esp_backend *b, const struct sa_policy *policy)
 {
-	b->guard_dirty = true;
+	if (!b->settled || b->guard_dirty || b->policies->count == 0 || !guard_remove(&b->guard, policy))
+		b->guard_dirty = true;
 	eventfd_write(b->event_fd, 1);
 }
 
@@ -478,7 +479,7 @@ static void op_policy_remove(struct backend *base, uint32_t reqid)
 	p->routes = NULL;
 	publish_policies(b, list);
 	p->set = false;
-	rebuild_guard_soon(b);
+	remove_from_guard(b, &p->policy);
 	policy_record_put(b, p);
 }
 

@@ -137,6 +137,16 @@ struct pair_set {
 	UT_hash_handle hh;
 };
 
+/* An element, so that it goes with the last pair that needs it. */
+struct pair_element {
+	struct pair_element_key {
+		struct pair_set_key set;
+		struct ip_prefix local, remote;
+	} key;
+	unsigned users;
+	UT_hash_handle hh;
+};
+
 enum { SET_NAME = 48 };
 
 static const char *set_name(const struct pair_set_key *k, char *buf)
@@ -198,8 +208,14 @@ static struct pair_set *set_of(struct guard *g, const struct pair_set_key *k)
 
 static void forget_sets(struct guard *g)
 {
+	struct pair_element *element = g->elements, *after;
 	struct pair_set *set = g->sets, *next;
 
+	HASH_CLEAR(hh, g->elements);
+	for (; element; element = after) {
+		after = element->hh.next;
+		free(element);
+	}
 	HASH_CLEAR(hh, g->sets);
 	for (; set; set = next) {
 		next = set->hh.next;
@@ -208,40 +224,112 @@ static void forget_sets(struct guard *g)
 	}
 }
 
-/* The pair is an element of a set: false if it needs rules. */
-static bool add_element(struct guard *g, const struct policy_entry *e)
+/* Where a pair goes that is one of prefixes and nothing else; false if it needs rules. */
+static bool element_key(const struct policy_entry *e, struct pair_element_key *key)
 {
-	char local_text[IP_ADDRESS_TEXT], remote_text[IP_ADDRESS_TEXT];
 	struct ip_prefix local, remote;
-	struct pair_set_key key;
-	struct pair_set *set;
 
 	if (e->action == POLICY_PASS || e->local.protocol || e->remote.protocol ||
 	    has_ports(&e->local) || has_ports(&e->remote) ||
 	    !ip_prefix_from_range(&e->local.lo, &e->local.hi, &local) ||
 	    !ip_prefix_from_range(&e->remote.lo, &e->remote.hi, &remote))
 		return false;
-	memset(&key, 0, sizeof(key));
-	key.band = g->bands;
-	key.family = local.address.family;
-	key.local_len = local.length;
-	key.remote_len = remote.length;
-	set = set_of(g, &key);
-	if (set)
-		text_add(&set->elements, "%s%s . %s", set->elements.len ? ", " : "",
-			 ip_address_format(&local.address, local_text),
-			 ip_address_format(&remote.address, remote_text));
+	memset(key, 0, sizeof(*key));
+	key->local.address = local.address;
+	key->local.length = key->set.local_len = local.length;
+	key->remote.address = remote.address;
+	key->remote.length = key->set.remote_len = remote.length;
+	key->set.family = local.address.family;
 	return true;
 }
 
-static void add_pair(struct guard *g, const struct policy_entry *e)
+static void put_element(struct text *t, const struct pair_element_key *key)
+{
+	char local[IP_ADDRESS_TEXT], remote[IP_ADDRESS_TEXT];
+
+	text_add(t, "%s . %s", ip_address_format(&key->local.address, local),
+		 ip_address_format(&key->remote.address, remote));
+}
+
+/* The pair is an element of a set: false if it needs rules. */
+static bool add_element(struct guard *g, const struct policy_entry *e)
+{
+	struct pair_element_key key;
+	struct pair_element *element;
+	struct pair_set *set;
+
+	if (!element_key(e, &key))
+		return false;
+	key.set.band = g->bands;
+	HASH_FIND(hh, g->elements, &key, sizeof(key), element);
+	if (element) {
+		element->users++;
+		return true;
+	}
+	element = calloc(1, sizeof(*element));
+	set = set_of(g, &key.set);
+	if (!element || !set) {
+		free(element);
+		g->pending.bad = true;
+		return true;
+	}
+	element->key = key;
+	element->users = 1;
+	HASH_ADD(hh, g->elements, key, sizeof(element->key), element);
+	if (set->elements.len)
+		text_add(&set->elements, ", ");
+	put_element(&set->elements, &key);
+	return true;
+}
+
+static bool remove_element(struct guard *g, const struct policy_entry *e)
+{
+	struct pair_element *element = NULL;
+	struct pair_element_key key;
+	char name[SET_NAME];
+
+	if (!element_key(e, &key))
+		return false;
+	HASH_FIND(hh, g->elements, &key, sizeof(key), element);
+	if (!element)
+		return false;
+	if (--element->users > 0)
+		return true;
+	text_add(&g->pending, "delete element " TABLE " %s { ", set_name(&key.set, name));
+	put_element(&g->pending, &key);
+	text_add(&g->pending, " }\n");
+	g->waiting = g->removing = true;
+	HASH_DEL(g->elements, element);
+	free(element);
+	return true;
+}
+
+static bool add_pair(struct guard *g, const struct policy_entry *e)
 {
 	g->waiting = true;
 	if (add_element(g, e))
-		return;
+		return true;
 	add_rule(&g->pending, e, &e->remote, &e->local, "from_clear");
 	add_rule(&g->pending, e, &e->local, &e->remote, "to_clear");
 	g->bands += e->action == POLICY_PASS;
+	return true;
+}
+
+static bool for_pairs(struct guard *g, const struct sa_policy *p,
+		      bool (*f)(struct guard *g, const struct policy_entry *e))
+{
+	struct policy_state state = { .reqid = p->reqid };
+	bool ok = true;
+
+	for (size_t l = 0; l < p->local_ts.count; l++)
+		for (size_t r = 0; ok && r < p->remote_ts.count; r++) {
+			struct policy_entry e = { .local = p->local_ts.ts[l], .action = p->action,
+						  .remote = p->remote_ts.ts[r], .state = &state };
+
+			if (e.local.lo.family == e.remote.lo.family)
+				ok = f(g, &e);
+		}
+	return ok;
 }
 
 static void add_own(struct guard *g, const struct ip_address *own)
@@ -281,7 +369,7 @@ static void forget(struct guard *g)
 	text_free(&g->pending);
 	g->own = (struct ip_address){ 0 };
 	g->bands = 0;
-	g->built = g->waiting = false;
+	g->built = g->waiting = g->removing = false;
 }
 
 void guard_close(struct guard *g)
@@ -290,29 +378,6 @@ void guard_close(struct guard *g)
 	if (g->nft)
 		nft_ctx_free(g->nft);
 	g->nft = NULL;
-}
-
-bool guard_append(struct guard *g, const struct sa_policy *p)
-{
-	struct policy_state state = { .reqid = p->reqid };
-
-	if (!g->nft)
-		return true;
-	if (g->bands || p->action == POLICY_PASS) /* its place may be before others */
-		return false;
-	if (!g->built)
-		add_base(g, &g->pending);
-	g->built = true;
-	add_own(g, &p->local);
-	for (size_t l = 0; l < p->local_ts.count; l++)
-		for (size_t r = 0; r < p->remote_ts.count; r++) {
-			struct policy_entry e = { .local = p->local_ts.ts[l], .action = p->action,
-						  .remote = p->remote_ts.ts[r], .state = &state };
-
-			if (e.local.lo.family == e.remote.lo.family)
-				add_pair(g, &e);
-		}
-	return true;
 }
 
 /* All that waits, as one transaction. */
@@ -331,13 +396,36 @@ static bool flush(struct guard *g, bool quiet)
 	}
 	ok = !t->bad && run(g, text_str(t), quiet);
 	text_free(t);
-	g->waiting = false;
+	g->waiting = g->removing = false;
 	return ok;
 }
 
 bool guard_flush(struct guard *g)
 {
 	return !g->waiting || flush(g, true);
+}
+
+bool guard_append(struct guard *g, const struct sa_policy *p)
+{
+	if (!g->nft)
+		return true;
+	/* with exceptions, its place may be before others */
+	if (g->bands || p->action == POLICY_PASS || (g->removing && !guard_flush(g)))
+		return false;
+	if (!g->built)
+		add_base(g, &g->pending);
+	g->built = true;
+	add_own(g, &p->local);
+	return for_pairs(g, p, add_pair);
+}
+
+bool guard_remove(struct guard *g, const struct sa_policy *p)
+{
+	if (!g->nft)
+		return true;
+	if (!g->built || g->bands || (g->waiting && !g->removing && !guard_flush(g)))
+		return false;
+	return for_pairs(g, p, remove_element);
 }
 
 void guard_rebuild(struct guard *g, const struct policy_entry *const *pairs, size_t n,
@@ -394,6 +482,13 @@ void guard_close(struct guard *g)
 }
 
 bool guard_append(struct guard *g, const struct sa_policy *policy)
+{
+	(void)g;
+	(void)policy;
+	return true;
+}
+
+bool guard_remove(struct guard *g, const struct sa_policy *policy)
 {
 	(void)g;
 	(void)policy;

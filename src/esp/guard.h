@@ -29,9 +29,11 @@ struct guard {
 	bool built;          /* the table exists */
 	uint32_t bands;      /* the exceptions before what comes last */
 	struct pair_set *sets; /* hash */
+	struct pair_element *elements; /* hash */
 	struct ip_address own; /* that was added last */
 	struct text pending; /* commands that are not in force yet, without elements of sets */
 	bool waiting;        /* there are some, or elements */
+	bool removing;       /* and they remove what was there */
 };
 
 /** `tun`: name of the device whose packets are exempt; outlives the guard. */
@@ -40,9 +42,11 @@ void guard_close(struct guard *g);
 
 /** One policy more, in force from guard_flush() on. False if the whole has to be rebuilt instead. */
 bool guard_append(struct guard *g, const struct sa_policy *policy);
-/** Put what was appended in force, in one step. False if the whole has to be rebuilt instead. */
+/** One policy less, from guard_flush() on. False if the whole has to be rebuilt instead. */
+bool guard_remove(struct guard *g, const struct sa_policy *policy);
+/** Put what was appended or removed in force, in one step. False if the whole has to be rebuilt instead. */
 bool guard_flush(struct guard *g);
-/** Something was appended and is not in force yet. */
+/** Something was appended or removed and is not in force yet. */
 static inline bool guard_waits(const struct guard *g)
 {
 	return g->waiting;

@@ -90,6 +90,7 @@ pings_back() { at s ping -n -q -c 3 -i 0.1 -W 1 192.168.10.10; }
 tap() { # FILE [FILTER]: what crosses the link between the routers
 	local f=$1
 	shift
+	rm -f "$f.err" # an earlier one's says that it listens
 	bg "tap $f" "$f.err" ip netns exec esp-1 tcpdump -Z root --immediate-mode -U -n -s 0 -i eth1 -w "$f" "$@"
 	waitfor 5 grep -q 'listening on' "$f.err"
 }
