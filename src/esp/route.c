@@ -56,7 +56,7 @@ static void on_rule(const struct nlmsghdr *h, void *context)
 		return;
 	HASH_FIND(hh, r->rules, &rule, sizeof(rule), item);
 	if (!item)
-		rule_item_add(r, &rule, PRIORITY_STALE);
+		rule_item_add(r, &rule, PRIORITY_NONE);
 }
 
 static void on_route(const struct nlmsghdr *h, void *context)
@@ -256,7 +256,7 @@ void routing_keep_order(struct routing *r)
 
 	if (!r->passes)
 		return;
-	sorted = calloc(HASH_COUNT(r->rules), sizeof(struct rule_item *));
+	sorted = calloc(HASH_COUNT(r->rules) + 1, sizeof(struct rule_item *));
 	if (!sorted) {
 		log_error("out of memory: passthrough policies may be hidden by others");
 		return;

@@ -10,7 +10,7 @@
 #include "net/address.h"
 #include "net/selector.h"
 
-enum { PRIORITY_STALE = UINT32_MAX };
+enum { PRIORITY_NONE = UINT32_MAX }; /* of rules whose order does not count */
 
 /* A rule as the kernel has it; zeroed padding, compared as bytes. */
 struct rule {

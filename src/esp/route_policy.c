@@ -321,7 +321,7 @@ static void group_give_table(struct routing *r, struct route_group *g)
 {
 	uint32_t table = choose_table(r, g);
 
-	if (table == 0 || group_rules(r, g, NULL, table, PRIORITY_STALE - 1, &g->rules) != 0)
+	if (table == 0 || group_rules(r, g, NULL, table, PRIORITY_NONE, &g->rules) != 0)
 		return;
 	g->table = table;
 	group_sort(r, g); /* what cannot move keeps its rules */
@@ -359,7 +359,7 @@ static struct member *member_new(struct route_group *g, const struct ip_prefix *
 		return NULL;
 	m->dst = *dst;
 	m->group = g;
-	m->priority = PRIORITY_STALE;
+	m->priority = PRIORITY_NONE;
 	HASH_ADD(hh, g->members, dst, sizeof(m->dst), m);
 	return m;
 }
@@ -533,7 +533,7 @@ static void add_peer_bypass(struct routing *r, struct route_set *set, const stru
 	static const struct { uint8_t proto; uint16_t port; } pass[] = {
 		{ IPPROTO_ESP, 0 }, { IPPROTO_UDP, 500 }, { IPPROTO_UDP, 4500 },
 	};
-	struct backend_error err;
+	struct backend_error err = { "" };
 	bool inside = false;
 
 	for (size_t i = 0; i < p->remote_ts.count; i++)
