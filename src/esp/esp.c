@@ -94,11 +94,17 @@ static void sa_record_put(struct esp_backend *b, struct sa_record *r)
 
 /* --- SPIs ------------------------------------------------------------------------------- */
 
+static unsigned op_resources(struct backend *base)
+{
+	(void)base;
+	return 1; /* SAs of a connection share one worker */
+}
+
 static uint32_t op_alloc_spi(struct backend *base, const struct ip_address *local,
-			     const struct ip_address *remote, uint32_t reqid,
+			     const struct ip_address *remote, uint32_t reqid, unsigned resource,
 			     struct backend_error *err)
 {
-	uint32_t spi = sa_table_alloc(&self(base)->sas, esp_worker_of(self(base), reqid, 0));
+	uint32_t spi = sa_table_alloc(&self(base)->sas, esp_worker_of(self(base), reqid, resource));
 
 	(void)local;
 	(void)remote;
@@ -639,6 +645,7 @@ static void op_process(struct backend *base, int fd)
 const struct backend_ops esp_backend_ops = {
 	.name = "user",
 	.close = esp_backend_close,
+	.resources = op_resources,
 	.alloc_spi = op_alloc_spi,
 	.free_spi = op_free_spi,
 	.add = op_add,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ike/internal.h"
+#include "ike/resource.h"
 
 static void failed(struct ike_engine *e, struct ike_sa *sa, enum ike_reason reason, const char *what)
 {
@@ -35,7 +36,7 @@ void auth_start(struct ike_engine *e, struct ike_sa *sa)
 		failed(e, sa, REASON_NO_SECRET, "no pre-shared key");
 		return;
 	}
-	c = child_new(e, sa, sa->conn, err);
+	c = child_new(e, sa, sa->conn, 0, err);
 	if (!c) {
 		failed(e, sa, REASON_BACKEND, err);
 		return;
@@ -50,6 +51,7 @@ void auth_start(struct ike_engine *e, struct ike_sa *sa)
 	builder_auth(&b, auth_method(sa->conn->local_auth), BYTES(auth, sa->suite.prf->key_bytes));
 	child_put_sa(&b, c, &e->list);
 	child_put_ts(&b, c, true);
+	resource_put(&b, c);
 	if (!request_send(e, sa, EXCHANGE_IKE_AUTH, &b)) {
 		failed(e, sa, REASON_INTERNAL, "IKE_AUTH request could not be made");
 		return;
@@ -124,7 +126,9 @@ static void take_child(struct ike_engine *e, struct ike_sa *sa, struct child *c,
 		child_discard(e, sa, c);
 		return;
 	}
+	resource_agree(c, m);
 	child_report(e, sa, c, NULL);
+	resource_established(e, sa, c);
 }
 
 void auth_response(struct ike_engine *e, struct ike_sa *sa, const struct message *m)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ike/internal.h"
+#include "ike/resource.h"
 
 bool auth_derive(struct ike_engine *e, struct ike_sa *sa)
 {
@@ -97,12 +98,12 @@ static struct child *make_child(struct ike_engine *e, struct ike_sa *sa, const s
 	why->conn = conn;
 	why->reason = REASON_BACKEND;
 	why->notify = N_TEMPORARY_FAILURE;
-	c = child_new(e, sa, conn, err);
+	c = child_new(e, sa, conn, 0, err);
 	if (!c) {
 		snprintf(why->text, sizeof(why->text), "%s", err);
 		return NULL;
 	}
-	if (!child_choose(sa, c, m, false, chosen, why)) {
+	if (!child_choose(sa, c, m, false, NULL, chosen, why)) {
 		child_close(e, c, why->reason, false);
 		return NULL;
 	}
@@ -128,18 +129,23 @@ static void answer(struct ike_engine *e, struct ike_sa *sa, const struct message
 	builder_id(&b, PAYLOAD_IDR, &sa->local_id);
 	builder_auth(&b, auth_method(sa->conn->local_auth), BYTES(auth, sa->suite.prf->key_bytes));
 	if (c) {
+		resource_agree(c, m);
 		e->list.count = 1;
 		e->list.p[0] = chosen;
 		builder_sa(&b, &e->list);
 		child_put_ts(&b, c, false);
+		if (c->group)
+			resource_put(&b, c);
 	} else {
 		builder_notify(&b, why.notify, 0, BYTES(NULL, 0), BYTES(NULL, 0));
 	}
 	response_send(e, sa, &b);
-	if (c)
+	if (c) {
 		child_report(e, sa, c, NULL);
-	else
+		resource_established(e, sa, c);
+	} else {
 		child_tell_refused(e, child_failure_of_peer(e, why.conn), sa, NULL, &why, "Child SA of the IKE_AUTH request is refused: %s", why.text);
+	}
 }
 
 void auth_request(struct ike_engine *e, struct ike_sa *sa, const struct message *m)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ike/internal.h"
+#include "ike/resource.h"
 
 static const char *const state_names[] = {
 #define X(id, name) [CHILD_STATE_##id] = name,
@@ -54,7 +55,8 @@ struct child *child_newest(struct ike_engine *e, const struct ike_conn *conn)
 	if (!entry)
 		return NULL;
 	TAILQ_FOREACH(c, &entry->children, of_conn)
-		if (c->state == CHILD_STATE_ESTABLISHED && !c->redundant && (!newest || c->sa.id > newest->sa.id))
+		if (c->state == CHILD_STATE_ESTABLISHED && !c->redundant && !c->sa.resource &&
+		    (!newest || c->sa.id > newest->sa.id))
 			newest = c;
 	return newest;
 }
@@ -83,7 +85,7 @@ static void child_configure(struct child *c, const struct ike_sa *ike, const str
 	sa->mark_out_mask = conn->mark_out_mask;
 }
 
-struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_conn *conn, char *err)
+struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_conn *conn, uint16_t resource, char *err)
 {
 	struct conn_entry *entry;
 	struct child *c;
@@ -101,7 +103,7 @@ struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_con
 		conn_entry_release(e, entry);
 		return NULL;
 	}
-	spi = e->host->alloc_spi(e->host->context, conn, &ike->local.address, &ike->remote.address);
+	spi = e->host->alloc_spi(e->host->context, conn, &ike->local.address, &ike->remote.address, resource);
 	if (!spi || child_by_own_spi(e, spi)) {
 		snprintf(err, 256, "no SPI could be allocated");
 		if (spi)
@@ -113,9 +115,11 @@ struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_con
 	child_configure(c, ike, conn);
 	c->sa.id = ++e->serial;
 	c->sa.in.spi = spi;
+	c->sa.resource = resource;
 	c->conn = ike_conn_ref(conn);
 	c->ike_id = ike->id;
 	timer_init(&c->life_timer, child_life_due, e);
+	timer_init(&c->resource_timer, resource_due, e);
 	HASH_ADD(hh_id, e->child_by_id, sa.id, sizeof(c->sa.id), c);
 	HASH_ADD(hh_spi, e->child_by_spi, sa.in.spi, sizeof(c->sa.in.spi), c);
 	c->in_id = c->hh_id.tbl != NULL;
@@ -225,13 +229,17 @@ void child_replaced(struct ike_engine *e, struct child *old, struct child *c)
 {
 	c->replaces = old->sa.id;
 	old->replaced_by = c->sa.id;
+	resource_inherit(e, old, c);
 	if (old->state != CHILD_STATE_ESTABLISHED)
 		return;
 	child_set_state(e, old, CHILD_STATE_REKEYED);
 	timer_arm(e->wheel, &old->life_timer, e->now + SUPERSEDED_US);
 }
 
-/** Another Child SA of the same connection carries its traffic; prefers the one that replaces `c`. */
+/**
+ * Another Child SA of the same connection carries its traffic: of the same resource, or a fallback.
+ * Prefers the one that replaces `c`.
+ */
 static struct child *child_sibling(struct ike_engine *e, const struct child *c)
 {
 	struct conn_entry *entry = conn_entry_find(e, c->conn);
@@ -243,6 +251,7 @@ static struct child *child_sibling(struct ike_engine *e, const struct child *c)
 		return NULL;
 	TAILQ_FOREACH(other, &entry->children, of_conn)
 		if (other != c && child_is_up(other) && other->in_installed && other->ike_id != e->dropping &&
+		    (!other->sa.resource || other->sa.resource == c->sa.resource) &&
 		    (!found || (found->redundant && !other->redundant) || other->sa.id > found->sa.id))
 			found = other;
 	return found;
@@ -256,6 +265,7 @@ static void child_gone(struct ike_engine *e, struct child *c)
 		e->host->free_spi(e->host->context, &c->sa.path.local.address, c->sa.in.spi);
 	c->in_installed = false;
 	timer_cancel(e->wheel, &c->life_timer);
+	timer_cancel(e->wheel, &c->resource_timer);
 	if (c->in_id)
 		HASH_DELETE(hh_id, e->child_by_id, c);
 	if (c->in_spi)
@@ -294,6 +304,8 @@ static void child_tell_down(struct ike_engine *e, struct child *c, enum ike_reas
 			       usage.out_bytes);
 	event_emit(e, last ? IKE_EVENT_CHILD_DOWN : IKE_EVENT_PROGRESS, LOG_LEVEL_INFO, reason, about,
 		   "deleting established Child SA using IKE SA #%u: %s", c->ike_id, ike_reason_text(reason));
+	if (ike && ike->id != e->dropping)
+		resource_lost(e, ike, c, reason);
 }
 
 /** Leave the list of the IKE SA and that of the connection. */
@@ -378,9 +390,12 @@ void child_move(struct ike_engine *e, struct ike_sa *ike, struct child *c)
 
 void child_report(struct ike_engine *e, struct ike_sa *ike, struct child *c, struct child *old)
 {
-	char suite[160], local[320], remote[320], what[40] = "established Child SA";
+	char suite[160], local[320], remote[320], what[40] = "established Child SA", resource[24] = "";
+	enum ike_event_type type = old ? IKE_EVENT_CHILD_REKEYED : IKE_EVENT_CHILD_UP;
 	const char *role = c->initiator ? "initiator" : "responder";
 
+	if (c->sa.resource)
+		snprintf(resource, sizeof(resource), " of resource %u", c->sa.resource);
 	suite_format_esp(&c->sa.suite, suite, sizeof(suite));
 	ts_list_format(&c->sa.local_ts, local, sizeof(local));
 	ts_list_format(&c->sa.remote_ts, remote, sizeof(remote));
@@ -388,9 +403,12 @@ void child_report(struct ike_engine *e, struct ike_sa *ike, struct child *c, str
 		snprintf(what, sizeof(what), "rekeyed Child SA #%u", old->sa.id);
 		e->counters.child_rekeyed++;
 	}
-	event_emit(e, old ? IKE_EVENT_CHILD_REKEYED : IKE_EVENT_CHILD_UP, LOG_LEVEL_INFO, REASON_NONE,
-		   ABOUT_CHILD(ike, c), "%s %s using #%u; IPsec %s [%s===%s] {ESP%s%s=>0x%08x <0x%08x xfrm=%s DPD=%s}",
+	/* the connection came up, and is rekeyed, with its fallback */
+	if (c->sa.resource)
+		type = IKE_EVENT_PROGRESS;
+	event_emit(e, type, LOG_LEVEL_INFO, REASON_NONE,
+		   ABOUT_CHILD(ike, c), "%s %s using #%u; IPsec %s [%s===%s] {ESP%s%s=>0x%08x <0x%08x xfrm=%s DPD=%s}%s",
 		   role, what, ike->id, c->sa.mode == MODE_TUNNEL ? "tunnel" : "transport", local, remote,
 		   c->sa.path.udp_encap ? "inUDP" : "", c->sa.suite.esn ? "/ESN" : "", c->sa.out.spi, c->sa.in.spi,
-		   suite, c->conn->dpd_delay_us ? "active" : "passive");
+		   suite, c->conn->dpd_delay_us ? "active" : "passive", resource);
 }

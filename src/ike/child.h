@@ -43,7 +43,10 @@ struct child {
 	uint32_t replaces;     /* the Child SA that it was made to replace */
 	uint32_t replaced_by;
 	uint64_t established_us, rekey_due_us, expire_us;
+	uint32_t group;            /* RFC 9611: of the first fallback's serial number; 0: no such group */
+	bool resource_full;        /* fallback: the peer wants no more of the group */
 	struct timer life_timer;   /* rekey, then expiry; lingering: the end */
+	struct timer resource_timer; /* fallback: look at what the group lacks */
 	UT_hash_handle hh_id, hh_spi;
 	bool in_spi, in_id;
 	bool counted;              /* among what is up: its end is to be told */
@@ -58,12 +61,12 @@ struct child_exchange {
 };
 
 /** A larval Child SA with a serial number and an inbound SPI; NULL with `err` (256) set. */
-struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_conn *conn, char *err);
+struct child *child_new(struct ike_engine *e, struct ike_sa *ike, struct ike_conn *conn, uint16_t resource, char *err);
 struct child *child_by_id(struct ike_engine *e, uint32_t id);
 /** By the SPI that the peer receives on. */
 struct child *child_by_peer_spi(struct ike_sa *ike, uint32_t spi);
 struct child *child_by_own_spi(struct ike_engine *e, uint32_t spi);
-/** Newest established Child SA of a connection, NULL. */
+/** Newest established Child SA of a connection that is not for a single resource, NULL. */
 struct child *child_newest(struct ike_engine *e, const struct ike_conn *conn);
 const char *child_state_name(enum child_state s);
 static inline bool child_is_up(const struct child *c)
@@ -106,6 +109,14 @@ void child_move(struct ike_engine *e, struct ike_sa *ike, struct child *c);
 bool child_usage(struct ike_engine *e, const struct child *c, struct child_sa_usage *out);
 void child_free(struct child *c);
 
+/* create_child.c: what is common to requests for Child SAs */
+
+/** The request of `t` for `c`, in place of `old` (NULL: a new one). */
+bool child_send_request(struct ike_engine *e, struct ike_sa *sa, struct task *t, struct child *c, const struct child *old);
+/** It could not be sent: told, and `c` (may be NULL) ends. */
+void child_could_not_start(struct ike_engine *e, struct ike_sa *sa, const struct task *t, struct child *c,
+			   struct ike_conn *conn, const char *err);
+
 /* child_negotiate.c: the payloads SA, TSi, TSr, KE and notifies about a Child SA, both roles */
 
 /**
@@ -128,9 +139,12 @@ struct child_refusal {
 	char text[256];
 	char ours[768], theirs[768];
 };
-/** Responder: choose suite and selectors into larval `c`; `chosen` is the proposal to answer. */
+/**
+ * Responder: choose suite and selectors into larval `c`; `chosen` is the proposal to answer.
+ * `like`: both must be those of this one; NULL: what the connection allows.
+ */
 bool child_choose(struct ike_sa *ike, struct child *c, const struct message *m, bool create_child_sa,
-		  struct proposal *chosen, struct child_refusal *why);
+		  const struct child *like, struct proposal *chosen, struct child_refusal *why);
 /** Initiator: check the answer's SA, TSi, TSr and mode, and take them into `c`. */
 bool child_accept(struct child *c, const struct message *m, const struct proposal_list *offer,
 		  struct child_refusal *why);

@@ -27,8 +27,9 @@ static void list_number(struct proposal_list *list, uint32_t spi)
 	}
 }
 
-/** The configured proposals, after what the Child SA that is rekeyed has. */
-static void list_configured(const struct ike_conn *conn, const struct cipher_suite *first, struct proposal_list *out)
+/** The configured proposals, after what the Child SA that is rekeyed has; `only` that. */
+static void list_configured(const struct ike_conn *conn, const struct cipher_suite *first, bool only,
+			    struct proposal_list *out)
 {
 	struct proposal_list configured = *conn->esp_proposals;
 
@@ -38,7 +39,8 @@ static void list_configured(const struct ike_conn *conn, const struct cipher_sui
 		proposal_from_suite(PROTOCOL_ESP, first, out);
 	if (first && !first->ke && proposal_list_has_ke(&configured))
 		proposal_add_ke(out, proposal_first_ke(&configured));
-	list_append(out, &configured);
+	if (!only)
+		list_append(out, &configured);
 }
 
 void child_offer(const struct ike_conn *conn, const struct ike_sa *ike, const struct task *t,
@@ -46,7 +48,7 @@ void child_offer(const struct ike_conn *conn, const struct ike_sa *ike, const st
 {
 	struct proposal_list without;
 
-	list_configured(conn, first, out);
+	list_configured(conn, first, t && t->type == TASK_RESOURCE_CREATE, out);
 	without = *out;
 	proposal_strip_ke(&without);
 	/* IKE_AUTH has no key exchange of its own (t is NULL) */
@@ -140,12 +142,12 @@ static bool choose_create(const struct ike_sa *ike, const struct ike_conn *conn,
 }
 
 static bool choose_suite(const struct ike_sa *ike, struct child *c, const struct message *m, bool create_child_sa,
-			 struct proposal *chosen, struct child_refusal *why)
+			 const struct child *like, struct proposal *chosen, struct child_refusal *why)
 {
 	struct proposal_list ours, theirs = m->sa;
 	bool found;
 
-	list_configured(c->conn, NULL, &ours);
+	list_configured(c->conn, like ? &like->sa.suite : NULL, like != NULL, &ours);
 	if (create_child_sa) {
 		found = choose_create(ike, c->conn, m, &ours, chosen, &c->sa.suite);
 	} else {
@@ -182,7 +184,7 @@ static void take_tfc(struct child *c, const struct message *m)
 }
 
 bool child_choose(struct ike_sa *ike, struct child *c, const struct message *m, bool create_child_sa,
-		  struct proposal *chosen, struct child_refusal *why)
+		  const struct child *like, struct proposal *chosen, struct child_refusal *why)
 {
 	const struct ike_conn *conn = c->conn;
 	bool transport = message_notify(m, N_USE_TRANSPORT_MODE);
@@ -190,13 +192,17 @@ bool child_choose(struct ike_sa *ike, struct child *c, const struct message *m, 
 
 	memset(why, 0, sizeof(*why));
 	why->conn = conn;
-	if (!choose_suite(ike, c, m, create_child_sa, chosen, why))
+	if (!choose_suite(ike, c, m, create_child_sa, like, chosen, why))
 		return false;
 	c->sa.out.spi = peer_spi(&m->sa, chosen->number);
 	if (!c->sa.out.spi)
 		return refuse(why, N_INVALID_SYNTAX, REASON_INVALID_SYNTAX, "the peer's proposal has no valid SPI");
 	ts_list_narrow(&m->tsi, &conn->remote_ts, &c->sa.remote_ts);
 	ts_list_narrow(&m->tsr, &conn->local_ts, &c->sa.local_ts);
+	if (like) { /* what asks for more than these was told apart before */
+		c->sa.remote_ts = like->sa.remote_ts;
+		c->sa.local_ts = like->sa.local_ts;
+	}
 	if (!c->sa.remote_ts.count || !c->sa.local_ts.count) {
 		char a[256], b[256];
 
@@ -231,7 +237,7 @@ static bool accept_ts(struct child *c, const struct message *m, struct child_ref
 	bool all = ts_list_contains(&m->tsi, &asked->local_ts) && ts_list_contains(&m->tsr, &asked->remote_ts);
 	char a[256], b[256];
 
-	if (m->tsi.count && m->tsr.count && within && (all || c->conn->narrowing)) {
+	if (m->tsi.count && m->tsr.count && within && (all || (c->conn->narrowing && !c->sa.resource))) {
 		c->sa.local_ts = m->tsi;
 		c->sa.remote_ts = m->tsr;
 		return true;

@@ -304,10 +304,17 @@ bool ike_engine_rekey_ike(struct ike_engine *e, struct ike_conn *conn)
 
 bool ike_engine_rekey_child(struct ike_engine *e, struct ike_conn *conn)
 {
-	struct child *c;
+	struct conn_entry *entry;
+	struct child *c, *of_resource;
 
 	engine_enter(e);
 	c = child_newest(e, conn);
+	entry = c ? conn_entry_find(e, conn) : NULL;
+	/* the fallback last: its event tells that all are done */
+	if (entry)
+		TAILQ_FOREACH(of_resource, &entry->children, of_conn)
+			if (of_resource->sa.resource && !of_resource->redundant)
+				child_rekey_soon(e, of_resource);
 	if (c)
 		child_rekey_soon(e, c);
 	engine_leave(e);

@@ -55,6 +55,7 @@ struct ike_conn {
 	bool decap_dscp, encap_dscp, no_pmtu_disc;
 	uint32_t tfc_pad;
 	uint32_t mark_in, mark_in_mask, mark_out, mark_out_mask;
+	uint16_t resources; /* RFC 9611: of ours that get a Child SA of their own; below 2: no such */
 };
 
 struct ike_conn *ike_conn_ref(struct ike_conn *c);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ike/internal.h"
+#include "ike/resource.h"
 
 enum { TEMPORARY_MAX = 8 }; /* some four minutes of TEMPORARY_FAILURE, then the SA is out of step */
 
@@ -30,8 +31,7 @@ static void offer_of(const struct ike_sa *sa, const struct task *t, const struct
 	child_offer(c->conn, sa, t, t->has_first ? &t->first : NULL, out);
 }
 
-static bool send_request(struct ike_engine *e, struct ike_sa *sa, struct task *t, struct child *c,
-			 const struct child *old)
+bool child_send_request(struct ike_engine *e, struct ike_sa *sa, struct task *t, struct child *c, const struct child *old)
 {
 	struct message_builder b;
 	uint8_t spi[4];
@@ -50,11 +50,12 @@ static bool send_request(struct ike_engine *e, struct ike_sa *sa, struct task *t
 	if (t->nego->ke)
 		builder_ke(&b, ke_method(t->nego->ke)->id, ke_public(t->nego->ke));
 	child_put_ts(&b, c, true);
+	resource_put(&b, c);
 	return request_send(e, sa, EXCHANGE_CREATE_CHILD_SA, &b);
 }
 
-static void could_not_start(struct ike_engine *e, struct ike_sa *sa, const struct task *t, struct child *c,
-			    struct ike_conn *conn, const char *err)
+void child_could_not_start(struct ike_engine *e, struct ike_sa *sa, const struct task *t, struct child *c,
+			   struct ike_conn *conn, const char *err)
 {
 	struct event_about about = { .conn = conn, .ike = sa, .peer = &sa->remote };
 
@@ -72,9 +73,9 @@ bool child_create_start(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 	/* the peer may have made it meanwhile */
 	if (t->abandoned || (up && (!t->forced || up->ike_id == sa->id)))
 		return false;
-	c = child_new(e, sa, t->conn, err);
-	if (!c || !send_request(e, sa, t, c, NULL)) {
-		could_not_start(e, sa, t, c, t->conn, err);
+	c = child_new(e, sa, t->conn, 0, err);
+	if (!c || !child_send_request(e, sa, t, c, NULL)) {
+		child_could_not_start(e, sa, t, c, t->conn, err);
 		return false;
 	}
 	t->new_id = c->sa.id;
@@ -100,15 +101,16 @@ bool child_rekey_start(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 			later->not_before_us = e->now + US_PER_S;
 		return false;
 	}
-	c = child_new(e, sa, old->conn, err);
+	c = child_new(e, sa, old->conn, old->sa.resource, err);
 	if (c) {
+		c->group = old->group;
 		c->sa.local_ts = old->sa.local_ts;
 		c->sa.remote_ts = old->sa.remote_ts;
 		t->first = old->sa.suite;
 		t->has_first = true;
 	}
-	if (!c || !send_request(e, sa, t, c, old)) {
-		could_not_start(e, sa, t, c, old->conn, err);
+	if (!c || !child_send_request(e, sa, t, c, old)) {
+		child_could_not_start(e, sa, t, c, old->conn, err);
 		return false;
 	}
 	t->new_id = c->sa.id;
@@ -145,6 +147,12 @@ static void refused(struct ike_engine *e, struct ike_sa *sa, struct task *t, con
 		task_free(e, t);
 		return;
 	}
+	if (t->type == TASK_RESOURCE_CREATE) {
+		event_progress(e, about, "CREATE_CHILD_SA request for one more resource was answered with %s", name);
+		resource_refused(e, sa, t, 0);
+		task_free(e, t);
+		return;
+	}
 	event_emit(e, IKE_EVENT_PROGRESS, LOG_LEVEL_WARNING, why->reason, about,
 		   "rekey of Child SA #%u was rejected with %s%s", t->child_id, name,
 		   old && old->state == CHILD_STATE_ESTABLISHED ? "; trying again" : "");
@@ -172,6 +180,11 @@ static void not_found(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 
 static void temporary_failure(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 {
+	if (t->type == TASK_RESOURCE_CREATE) {
+		resource_refused(e, sa, t, N_TEMPORARY_FAILURE); /* what it was for may be done by then */
+		task_free(e, t);
+		return;
+	}
 	if (t->temporary++ < TEMPORARY_MAX) {
 		again(e, sa, t, task_backoff_us(e, t->temporary));
 		return;
@@ -265,15 +278,18 @@ static void not_made(struct ike_engine *e, struct ike_sa *sa, struct task *t, st
 	child_tell_refused(e, t->type == TASK_CHILD_CREATE ? IKE_EVENT_FAILED : IKE_EVENT_PROGRESS, sa, c, why,
 			   "response to the CREATE_CHILD_SA request cannot be used: %s", why->text);
 	child_discard(e, sa, c);
-	if (t->type == TASK_CHILD_CREATE)
-		task_free(e, t);
-	else
+	if (t->type == TASK_RESOURCE_CREATE)
+		resource_refused(e, sa, t, 0);
+	if (t->type == TASK_CHILD_REKEY)
 		retry(e, sa, t);
+	else
+		task_free(e, t);
 }
 
 static void install(struct ike_engine *e, struct ike_sa *sa, struct task *t, struct child *c, struct child_refusal *why)
 {
-	struct child *old = child_by_id(e, t->child_id), *theirs = child_by_id(e, t->collision_id);
+	struct child *old = t->type == TASK_CHILD_REKEY ? child_by_id(e, t->child_id) : NULL;
+	struct child *theirs = child_by_id(e, t->collision_id);
 	bool lost = t->type == TASK_CHILD_REKEY && collision_lost(e, sa, c, theirs);
 
 	why->reason = REASON_BACKEND;
@@ -302,6 +318,8 @@ static void install(struct ike_engine *e, struct ike_sa *sa, struct task *t, str
 	child_report(e, sa, c, old && child_is_up(old) ? old : NULL);
 	if (old)
 		child_delete(e, sa, old, REASON_REPLACED, false);
+	else
+		resource_established(e, sa, c);
 	task_free(e, t);
 }
 
@@ -327,12 +345,14 @@ static void child_response(struct ike_engine *e, struct ike_sa *sa, struct task 
 		return;
 	}
 	offer_of(sa, t, c, &e->list);
-	if (t->abandoned) {
+	if (t->abandoned || (t->type == TASK_RESOURCE_CREATE && !resource_useful(e, sa, c))) {
 		child_discard(e, sa, c);
 		task_free(e, t);
 	} else if (!child_accept(c, m, &e->list, &why) || !take_keys(sa, t, c, m, &why)) {
 		not_made(e, sa, t, c, &why);
 	} else {
+		if (t->type == TASK_CHILD_CREATE)
+			resource_agree(c, m);
 		install(e, sa, t, c, &why);
 	}
 }

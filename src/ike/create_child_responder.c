@@ -3,6 +3,15 @@
 #include <string.h>
 
 #include "ike/internal.h"
+#include "ike/resource.h"
+
+/** A Child SA of ours is being made, whose response has not come. */
+static bool busy_making(const struct ike_sa *sa)
+{
+	const struct task *t = sa->active;
+
+	return t && (t->type == TASK_CHILD_CREATE || t->type == TASK_CHILD_REKEY || t->type == TASK_RESOURCE_CREATE);
+}
 
 /** §2.25.1: what is to be rekeyed; NULL after the answer was sent. */
 static struct child *find_old(struct ike_engine *e, struct ike_sa *sa, const struct notify *rekey)
@@ -13,7 +22,7 @@ static struct child *find_old(struct ike_engine *e, struct ike_sa *sa, const str
 	struct child *newer;
 	struct message_builder b;
 
-	if (!old && sa->active && (sa->active->type == TASK_CHILD_CREATE || sa->active->type == TASK_CHILD_REKEY)) {
+	if (!old && busy_making(sa)) {
 		/* it may be the very one that we are making, whose response is still on its way */
 		response_notify(e, sa, N_TEMPORARY_FAILURE, BYTES(NULL, 0));
 		return NULL;
@@ -45,6 +54,8 @@ static void send_answer(struct ike_engine *e, struct ike_sa *sa, struct child *c
 	if (ke)
 		builder_ke(&b, ke_method(ke)->id, ke_public(ke));
 	child_put_ts(&b, c, false);
+	if (c->group)
+		resource_put(&b, c);
 	response_send(e, sa, &b);
 }
 
@@ -86,25 +97,40 @@ static bool make(struct ike_engine *e, struct ike_sa *sa, struct child *c, struc
 			snprintf(why->text, sizeof(why->text), "the peer's key exchange value is not valid");
 		}
 	}
-	ok = ok && child_derive(sa, c, &x) && child_install(e, sa, c, !old && !child_newest(e, c->conn), why->text);
+	ok = ok && child_derive(sa, c, &x) && child_install(e, sa, c, !old && !c->sa.resource && !child_newest(e, c->conn), why->text);
 	secret_wipe(&shared, sizeof(shared));
 	return ok;
 }
 
-static void answer_child(struct ike_engine *e, struct ike_sa *sa, struct child *old, struct ike_conn *conn,
+/** `old`: what is rekeyed; `fallback`: whose group it is for, RFC 9611; both may be NULL. */
+static void answer_child(struct ike_engine *e, struct ike_sa *sa, struct child *old, struct child *fallback,
 			 const struct message *m)
 {
+	struct child *first = old ? old : fallback;
+	struct ike_conn *conn = first ? first->conn : conn_select_child(e, sa, m);
 	struct child_refusal why = { .conn = conn, .reason = REASON_LIMIT, .notify = N_NO_ADDITIONAL_SAS };
-	struct child *c = child_new(e, sa, conn, why.text);
+	struct child *c;
+	uint16_t resource = fallback ? resource_choose(e, sa, fallback, &why.notify) : old ? old->sa.resource : 0;
 	struct negotiation *n = negotiation_new();
 	struct task *ours = old ? task_find(sa, TASK_CHILD_REKEY, old->sa.id) : NULL;
 	struct proposal chosen;
 
-	if (!c || !n || !child_choose(sa, c, m, true, &chosen, &why) || !make(e, sa, c, old, m, n, &why)) {
+	if (fallback && !resource) {
+		event_debug(e, ABOUT_CHILD(sa, fallback), "no Child SA for one more resource of the peer's");
+		response_notify(e, sa, why.notify, BYTES(NULL, 0));
+		negotiation_free(n);
+		return;
+	}
+	c = child_new(e, sa, conn, resource, why.text);
+	if (c)
+		c->group = first ? first->group : 0;
+	if (!c || !n || !child_choose(sa, c, m, true, fallback, &chosen, &why) || !make(e, sa, c, old, m, n, &why)) {
 		refuse(e, sa, c, &why);
 		negotiation_free(n);
 		return;
 	}
+	if (!old)
+		resource_agree(c, m);
 	send_answer(e, sa, c, &chosen, BYTES(n->nr, n->nr_len), c->sa.suite.ke ? n->ke : NULL);
 	negotiation_free(n);
 	if (old) {
@@ -114,14 +140,14 @@ static void answer_child(struct ike_engine *e, struct ike_sa *sa, struct child *
 			ours->collision_id = c->sa.id;
 	}
 	child_report(e, sa, c, old);
+	if (!old)
+		resource_established(e, sa, c);
 }
 
 /** An exchange of ours about a Child SA is under way or waits: §2.25.1's last rule. */
 static bool busy_with_child(const struct ike_sa *sa)
 {
-	const struct task *t = sa->active;
-
-	return t && (t->type == TASK_CHILD_CREATE || t->type == TASK_CHILD_REKEY || t->type == TASK_CHILD_DELETE);
+	return busy_making(sa) || (sa->active && sa->active->type == TASK_CHILD_DELETE);
 }
 
 void create_child_request(struct ike_engine *e, struct ike_sa *sa, const struct message *m)
@@ -157,5 +183,5 @@ void create_child_request(struct ike_engine *e, struct ike_sa *sa, const struct 
 		if (!old)
 			return;
 	}
-	answer_child(e, sa, old, old ? old->conn : conn_select_child(e, sa, m), m);
+	answer_child(e, sa, old, old ? NULL : resource_request(sa, m), m);
 }

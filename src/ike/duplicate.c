@@ -135,11 +135,11 @@ static bool child_covered(struct ike_engine *e, const struct child *c, struct ik
 {
 	struct conn_entry *entry = conn_entry_find(e, c->conn);
 	struct child *other;
-	bool found = c->state != CHILD_STATE_ESTABLISHED;
+	bool found = c->state != CHILD_STATE_ESTABLISHED || c->sa.resource; /* its fallback speaks for it */
 	struct task *t;
 
 	TAILQ_FOREACH(other, &entry->children, of_conn)
-		found |= other->ike_id != c->ike_id && other->state == CHILD_STATE_ESTABLISHED;
+		found |= other->ike_id != c->ike_id && other->state == CHILD_STATE_ESTABLISHED && !other->sa.resource;
 	if (found || entry->tasks)
 		return found;
 	t = task_add(e, to, TASK_CHILD_CREATE, c->conn, 0);

@@ -65,8 +65,9 @@ struct ike_host {
 	bool (*psk)(void *context, const struct ike_conn *conn, const struct identity *local,
 		    const struct identity *remote, struct secret *out);
 
+	/** `resource` as in struct child_sa: who is to receive on it. */
 	uint32_t (*alloc_spi)(void *context, const struct ike_conn *conn,
-			      const struct ip_address *local, const struct ip_address *remote);
+			      const struct ip_address *local, const struct ip_address *remote, unsigned resource);
 	void (*free_spi)(void *context, const struct ip_address *local, uint32_t spi);
 	/** False with a sentence in `err` (256 bytes). */
 	bool (*sa_add)(void *context, const struct child_sa *sa, enum sa_direction which,
@@ -117,6 +118,7 @@ enum ike_up ike_engine_up(struct ike_engine *e, struct ike_conn *conn);
 void ike_engine_down(struct ike_engine *e, struct ike_conn *conn, enum ike_reason reason);
 /** Start a rekey of its newest established SA; false when there is none. Events follow. */
 bool ike_engine_rekey_ike(struct ike_engine *e, struct ike_conn *conn);
+/** All of its resources too, before. */
 bool ike_engine_rekey_child(struct ike_engine *e, struct ike_conn *conn);
 /** Delete every SA at its peer (daemon's stop). Nothing is waited for. */
 void ike_engine_shutdown(struct ike_engine *e);

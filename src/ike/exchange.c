@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ike/internal.h"
+#include "ike/resource.h"
 
 static void begin(struct ike_engine *e, struct ike_sa *sa, enum exchange_type exchange, bool response, uint32_t id,
 		  struct message_builder *b)
@@ -266,6 +267,7 @@ static bool task_start(struct ike_engine *e, struct ike_sa *sa, struct task *t)
 		[TASK_CHILD_DELETE] = child_delete_start,
 		[TASK_IKE_REKEY] = rekey_ike_start,
 		[TASK_IKE_DELETE] = ike_delete_start,
+		[TASK_RESOURCE_CREATE] = resource_start,
 	};
 
 	/* An SA that is on its way out only says so. */

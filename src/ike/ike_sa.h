@@ -58,14 +58,17 @@ struct negotiation {
 	uint8_t request_hash[32]; /* responder: to know a retransmission */
 };
 
-enum task_type { TASK_PROBE, TASK_CHILD_CREATE, TASK_CHILD_REKEY, TASK_CHILD_DELETE, TASK_IKE_REKEY, TASK_IKE_DELETE };
+enum task_type {
+	TASK_PROBE, TASK_CHILD_CREATE, TASK_CHILD_REKEY, TASK_CHILD_DELETE, TASK_IKE_REKEY, TASK_IKE_DELETE,
+	TASK_RESOURCE_CREATE,
+};
 
 /** An exchange that we want to initiate, or (sa->active) are initiating. */
 struct task {
 	TAILQ_ENTRY(task) entry;
 	enum task_type type;
 	struct ike_conn *conn;  /* CHILD_CREATE: for whom; counted */
-	uint32_t child_id;      /* Child SA to rekey or delete */
+	uint32_t child_id;      /* Child SA to rekey or delete; RESOURCE_CREATE: the fallback of the group */
 	uint32_t new_id;        /* what the request under way makes: Child SA or IKE SA */
 	uint32_t collision_id;  /* what the peer's own rekey of the same SA made; RFC 7296 §2.8 */
 	uint64_t not_before_us; /* back-off */
@@ -74,7 +77,7 @@ struct task {
 	bool without_ke;        /* refused with a key exchange: try once without */
 	bool wide;              /* IKE_REKEY: refused with the suite in use: offer all */
 	bool forced;            /* CHILD_CREATE: although another IKE SA has one */
-	bool has_first;         /* CHILD_REKEY: `first` is offered first */
+	bool has_first;         /* `first` is offered first; RESOURCE_CREATE: nothing else */
 	struct cipher_suite first;
 	uint16_t ke_method;     /* the peer's wish by INVALID_KE_PAYLOAD, 0: the first of the offer */
 	bool abandoned;         /* taken down meanwhile: delete what comes of it */

@@ -31,6 +31,7 @@ static const struct name notify_names[] = {
 	{ 43, "TEMPORARY_FAILURE" },
 	{ 44, "CHILD_SA_NOT_FOUND" },
 	{ 47, "STATE_NOT_FOUND" },
+	{ 48, "TS_MAX_QUEUE" },
 	{ 16384, "INITIAL_CONTACT" },
 	{ 16385, "SET_WINDOW_SIZE" },
 	{ 16386, "ADDITIONAL_TS_POSSIBLE" },
@@ -88,6 +89,7 @@ static const struct name notify_names[] = {
 	{ 16441, "ADDITIONAL_KEY_EXCHANGE" },
 	{ 16442, "USE_AGGFRAG" },
 	{ 16443, "SUPPORTED_AUTH_METHODS" },
+	{ 16444, "SA_RESOURCE_INFO" },
 };
 
 static const struct name exchange_names[] = {

@@ -35,6 +35,7 @@ static void xfrm_close(struct backend *b, bool keep)
 static const struct backend_ops ops = {
 	.name = "xfrm",
 	.close = xfrm_close,
+	.resources = xfrm_resources,
 	.alloc_spi = xfrm_alloc_spi,
 	.free_spi = xfrm_free_spi,
 	.add = xfrm_add,

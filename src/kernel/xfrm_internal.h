@@ -95,8 +95,10 @@ bool xfrm_fail(struct backend_error *err, int error, const char *why, const char
 	__attribute__((format(printf, 4, 5)));
 
 /* xfrm_sad.c: states */
+unsigned xfrm_resources(struct backend *b);
 uint32_t xfrm_alloc_spi(struct backend *b, const struct ip_address *local,
-			const struct ip_address *remote, uint32_t reqid, struct backend_error *err);
+			const struct ip_address *remote, uint32_t reqid, unsigned resource,
+			struct backend_error *err);
 void xfrm_free_spi(struct backend *b, const struct ip_address *local, uint32_t spi);
 bool xfrm_add(struct backend *b, const struct child_sa *sa, enum sa_direction which,
 	      struct backend_error *err);

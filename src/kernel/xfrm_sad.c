@@ -166,13 +166,20 @@ static uint32_t spi_choose(struct xfrm_backend *x)
 	return 0;
 }
 
+unsigned xfrm_resources(struct backend *b)
+{
+	(void)b;
+	return 1; /* SAs of a processor (XFRMA_SA_PCPU) are not asked for */
+}
+
 /*
  * The receiver chooses the SPI (RFC 4301 §4.1), and we know all that we receive by: the kernel
  * need not be asked. A state that something else made with the same number and address makes
  * the kernel refuse ours when it is added; nothing is replaced then.
  */
 uint32_t xfrm_alloc_spi(struct backend *b, const struct ip_address *local,
-			const struct ip_address *remote, uint32_t reqid, struct backend_error *err)
+			const struct ip_address *remote, uint32_t reqid, unsigned resource,
+			struct backend_error *err)
 {
 	struct xfrm_backend *x = xfrm_of(b);
 	struct xfrm_spi *s = calloc(1, sizeof(*s));
@@ -180,6 +187,7 @@ uint32_t xfrm_alloc_spi(struct backend *b, const struct ip_address *local,
 
 	(void)local;
 	(void)reqid;
+	(void)resource;
 	if (s != NULL)
 		s->spi = spi_choose(x);
 	if (s == NULL || s->spi == 0) {

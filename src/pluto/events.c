@@ -73,12 +73,19 @@ static bool host_psk(void *context, const struct ike_conn *conn, const struct id
 	return d->secrets != NULL && secrets_psk(d->secrets, local, remote, out, NULL);
 }
 
+static unsigned host_resources(void *context)
+{
+	struct daemon *d = context;
+
+	return d->backend != NULL ? backend_ops(d->backend)->resources(d->backend) : 1;
+}
+
 static uint32_t host_alloc_spi(void *context, const struct ike_conn *conn, const struct ip_address *local,
-			       const struct ip_address *remote)
+			       const struct ip_address *remote, unsigned resource)
 {
 	struct daemon *d = context;
 	struct backend_error err = { "" };
-	uint32_t spi = backend_ops(d->backend)->alloc_spi(d->backend, local, remote, conn->reqid, &err);
+	uint32_t spi = backend_ops(d->backend)->alloc_spi(d->backend, local, remote, conn->reqid, resource, &err);
 
 	if (spi == 0)
 		log_error("\"%s\": no SPI: %s", conn->name, err.text);
@@ -371,7 +378,7 @@ void daemon_events_init(struct daemon *d)
 	d->conn_host = (struct conn_host){
 		.context = d, .now_us = host_now, .wall_s = host_wall, .random_below = host_random_below,
 		.orient = { .context = d, .is_local = host_is_local, .lookup = host_lookup },
-		.policy_set = host_policy_set, .policy_remove = host_policy_remove, .up = host_up,
+		.resources = host_resources, .policy_set = host_policy_set, .policy_remove = host_policy_remove, .up = host_up,
 		.down = host_down, .has_key = host_has_key, .say = host_say, .came_up = host_came_up,
 		.failed = host_failed,
 	};

@@ -50,13 +50,23 @@ struct backend_ops {
 	/** Free everything. `keep`: leave policies (drop) behind; otherwise remove all we made. */
 	void (*close)(struct backend *b, bool keep);
 
-	/** A fresh inbound SPI; 0 on failure. A child that is never added gives it back by free_spi. */
+	/** How many resources (workers, processors) may have an SA of their own, RFC 9611; 1 and up, constant. */
+	unsigned (*resources)(struct backend *b);
+
+	/**
+	 * A fresh inbound SPI; 0 on failure. A child that is never added gives it back by free_spi.
+	 * `resource`: 1..resources() who is to receive on it; 0: any.
+	 */
 	uint32_t (*alloc_spi)(struct backend *b, const struct ip_address *local,
-			      const struct ip_address *remote, uint32_t reqid,
+			      const struct ip_address *remote, uint32_t reqid, unsigned resource,
 			      struct backend_error *err);
 	void (*free_spi)(struct backend *b, const struct ip_address *local, uint32_t spi);
 
-	/** Add the halves that `which` names. Adding SA_OUT makes it the one that traffic uses. */
+	/**
+	 * Add the halves that `which` names. Adding SA_OUT makes it the one that traffic of its resource
+	 * uses; a resource without one uses the newest of resource 0. SAs of one reqid with different
+	 * resources live side by side, and there may be several of one resource.
+	 */
 	bool (*add)(struct backend *b, const struct child_sa *sa, enum sa_direction which,
 		    struct backend_error *err);
 	/** Remove halves; those that are not there are no error. */

@@ -31,6 +31,7 @@ struct esp_path {
 struct child_sa {
 	uint32_t id;       /* serial number, the `#N` of status; unique in the daemon's life */
 	uint32_t reqid;    /* ties SAs and policies of a connection together; 16384 and up */
+	uint16_t resource; /* RFC 9611: 1..n: carries what this one of ours sends; 0: the fallback of all */
 	char conn[64];     /* connection (instance) name, for logs and device names */
 	enum ipsec_mode mode;
 	struct cipher_suite suite;

@@ -102,13 +102,15 @@ static bool host_psk(void *context, const struct ike_conn *conn, const struct id
 }
 
 static uint32_t host_alloc_spi(void *context, const struct ike_conn *conn, const struct ip_address *local,
-			       const struct ip_address *remote)
+			       const struct ip_address *remote, unsigned resource)
 {
 	struct end *e = context;
 
 	(void)conn;
 	(void)local;
 	(void)remote;
+	if (resource > e->conn->resources)
+		abort();
 	return ++e->spi;
 }
 

@@ -313,8 +313,8 @@ struct pair smoke_pair(uint32_t id, uint32_t reqid)
 	struct backend_error err = { "" };
 
 	smoke_suite(&p, ENCR_AES_GCM_16, 256, 0, true);
-	p.a.in.spi = backend_ops(A.b)->alloc_spi(A.b, &A.outer, &B.outer, reqid, &err);
-	p.b.in.spi = backend_ops(B.b)->alloc_spi(B.b, &B.outer, &A.outer, reqid, &err);
+	p.a.in.spi = backend_ops(A.b)->alloc_spi(A.b, &A.outer, &B.outer, reqid, 0, &err);
+	p.b.in.spi = backend_ops(B.b)->alloc_spi(B.b, &B.outer, &A.outer, reqid, 0, &err);
 	if (p.a.in.spi == 0 || p.b.in.spi == 0)
 		tap_note("%s", err.text);
 	p.a.out.spi = p.b.in.spi;

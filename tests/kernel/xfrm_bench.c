@@ -139,7 +139,7 @@ static void round_of(struct backend *b, struct child_sa *sa, size_t n)
 	begin();
 	for (size_t i = 0; i < n; i++)
 		if ((sa[i].in.spi = ops->alloc_spi(b, &sa[i].path.local.address,
-						   &sa[i].path.remote.address, sa[i].reqid, &err)) == 0)
+						   &sa[i].path.remote.address, sa[i].reqid, 0, &err)) == 0)
 			fail(err.text);
 	us += end("alloc_spi", n);
 	begin();

@@ -372,7 +372,7 @@ static void test_many(void)
 		sa[i].id = 1000 + (uint32_t)i;
 		sa[i].reqid = policy.reqid;
 		sa[i].out.spi = 0x40000000 + (uint32_t)i;
-		sa[i].in.spi = ops->alloc_spi(A.b, &A.outer, &B.outer, policy.reqid, &err);
+		sa[i].in.spi = ops->alloc_spi(A.b, &A.outer, &B.outer, policy.reqid, 0, &err);
 		added += ops->policy_set(A.b, &policy, &err) && ops->add(A.b, &sa[i], SA_BOTH, &err);
 	}
 	tap(added == MANY, "%d Child SAs %s", MANY, err.text);

@@ -29,7 +29,7 @@ static uint32_t *spi_slot(struct sim_node *n, uint32_t spi)
 }
 
 static uint32_t backend_alloc_spi(void *context, const struct ike_conn *conn, const struct ip_address *local,
-				  const struct ip_address *remote)
+				  const struct ip_address *remote, unsigned resource)
 {
 	struct sim_node *n = context;
 	uint32_t *slot = spi_slot(n, 0), spi;
@@ -45,6 +45,7 @@ static uint32_t backend_alloc_spi(void *context, const struct ike_conn *conn, co
 		spi = 256 + (uint32_t)prng_below(&n->sim->chance, UINT32_MAX - 256);
 	} while (spi_slot(n, spi) || sim_backend_find(n, SA_IN, spi));
 	*slot = spi;
+	n->resources[slot - n->spis] = resource;
 	return spi;
 }
 
@@ -83,18 +84,21 @@ static void half_add(struct sim_node *n, const struct child_sa *sa, enum sa_dire
 		slot = spi_slot(n, from->spi);
 		if (from->spi == 0 || !slot)
 			sim_fail(s, "node %u adds inbound SPI %08x, which was not given out", n->index, from->spi);
+		else if (n->resources[slot - n->spis] != sa->resource || sa->resource > SIM_RESOURCES_MAX)
+			sim_fail(s, "node %u adds SPI %08x to resource %u, which is for %u", n->index, from->spi,
+				 sa->resource, n->resources[slot - n->spis]);
 		else
 			*slot = 0;
 	}
 	*h = (struct sim_half){ .used = true, .direction = direction, .child_id = sa->id, .spi = from->spi,
-				.encr_key = from->encr_key, .integ_key = from->integ_key, .since_us = s->now_us };
+				.resource = sa->resource, .encr_key = from->encr_key, .integ_key = from->integ_key, .since_us = s->now_us };
 	if (h->encr_key.len == 0)
 		sim_fail(s, "node %u adds an SA without a key", n->index);
 	other = sim_backend_find(&s->node[1 - n->index], direction == SA_IN ? SA_OUT : SA_IN, h->spi);
 	if (other && (!key_equal(&other->encr_key, &h->encr_key) || !key_equal(&other->integ_key, &h->integ_key)))
 		sim_fail(s, "the ends have different keys for SPI %08x", h->spi);
 	if (direction == SA_OUT)
-		n->outbound = h;
+		n->outbound[sa->resource] = h;
 }
 
 static bool backend_add(void *context, const struct child_sa *sa, enum sa_direction which, char *err)
@@ -112,6 +116,21 @@ static bool backend_add(void *context, const struct child_sa *sa, enum sa_direct
 	return true;
 }
 
+/* Traffic goes back to what is left. */
+static struct sim_half *newest_outbound(struct sim_node *n, unsigned resource)
+{
+	struct sim_half *newest = NULL;
+
+	for (size_t i = 0; i < SIM_HALVES_MAX; i++) {
+		struct sim_half *h = &n->halves[i];
+
+		if (h->used && h->direction == SA_OUT && h->resource == resource &&
+		    (!newest || h->since_us > newest->since_us))
+			newest = h;
+	}
+	return newest;
+}
+
 static void half_remove(struct sim_node *n, const struct child_sa *sa, enum sa_direction direction)
 {
 	struct sim_half *h = sim_backend_find(n, direction, direction == SA_IN ? sa->in.spi : sa->out.spi);
@@ -119,29 +138,19 @@ static void half_remove(struct sim_node *n, const struct child_sa *sa, enum sa_d
 	if (!h)
 		return;
 	sim_trace(n->sim, "%u removes %s %08x of #%u", n->index, direction == SA_IN ? "in" : "out", h->spi, sa->id);
-	if (n->outbound == h)
-		n->outbound = NULL;
 	h->used = false;
+	if (n->outbound[h->resource] == h)
+		n->outbound[h->resource] = newest_outbound(n, h->resource);
 }
 
 static void backend_remove(void *context, const struct child_sa *sa, enum sa_direction which)
 {
 	struct sim_node *n = context;
-	struct sim_half *newest = NULL;
 
 	if (which & SA_IN)
 		half_remove(n, sa, SA_IN);
 	if (which & SA_OUT)
 		half_remove(n, sa, SA_OUT);
-	/* traffic goes back to what is left */
-	for (size_t i = 0; i < SIM_HALVES_MAX && !n->outbound; i++) {
-		struct sim_half *h = &n->halves[i];
-
-		if (h->used && h->direction == SA_OUT && (!newest || h->since_us > newest->since_us))
-			newest = h;
-	}
-	if (!n->outbound)
-		n->outbound = newest;
 }
 
 static bool backend_move(void *context, const struct child_sa *sa, const struct esp_path *to)
@@ -185,24 +194,33 @@ void sim_backend_clear(struct sim_node *n)
 {
 	memset(n->halves, 0, sizeof(n->halves));
 	memset(n->spis, 0, sizeof(n->spis));
-	n->outbound = NULL;
+	memset(n->outbound, 0, sizeof(n->outbound));
 }
 
 /* --- packets --- */
 
-static bool direction_works(struct sim_node *from, struct sim_node *to)
+/* The outbound half that nobody receives on; a node without any says so by its index 0. */
+static bool direction_works(struct sim_node *from, struct sim_node *to, unsigned *broken)
 {
-	const struct sim_half *in;
+	for (unsigned r = 0; r <= SIM_RESOURCES_MAX; r++) {
+		const struct sim_half *out = from->outbound[r], *in;
 
-	if (!from->outbound)
-		return false;
-	in = sim_backend_find(to, SA_IN, from->outbound->spi);
-	return in && key_equal(&in->encr_key, &from->outbound->encr_key);
+		*broken = r;
+		if (!out && r > 0)
+			continue; /* it uses the one of all */
+		in = out ? sim_backend_find(to, SA_IN, out->spi) : NULL;
+		if (!in || !key_equal(&in->encr_key, &out->encr_key))
+			return false;
+	}
+	return true;
 }
 
 bool sim_path_works(struct sim *s)
 {
-	return direction_works(&s->node[0], &s->node[1]) && direction_works(&s->node[1], &s->node[0]);
+	unsigned broken;
+
+	return direction_works(&s->node[0], &s->node[1], &broken) &&
+	       direction_works(&s->node[1], &s->node[0], &broken);
 }
 
 void sim_path_check(struct sim *s)
@@ -215,10 +233,11 @@ void sim_path_check(struct sim *s)
 	}
 	for (unsigned i = 0; i < SIM_NODES; i++) {
 		struct sim_node *n = &s->node[i];
+		unsigned broken;
 
-		if (!direction_works(n, &s->node[1 - i]))
+		if (!direction_works(n, &s->node[1 - i], &broken))
 			sim_fail(s, "node %u sends on %08x, and node %u does not receive on it", i,
-				 n->outbound ? n->outbound->spi : 0, 1 - i);
+				 n->outbound[broken] ? n->outbound[broken]->spi : 0, 1 - i);
 	}
 }
 
@@ -227,14 +246,21 @@ void sim_packet_send(struct sim_node *n)
 	struct sim *s = n->sim;
 	uint64_t delay = s->network.delay_min_us +
 			 prng_below(&s->chance, s->network.delay_max_us - s->network.delay_min_us + 1);
+	struct sim_half *out = n->outbound[0];
 
-	if (!s->path_up || !n->outbound || s->network.cut)
+	/* whichever resource it is that sends */
+	if (n->conn->resources > 1) {
+		unsigned r = 1 + (unsigned)prng_below(&s->chance, n->conn->resources);
+
+		out = n->outbound[r] ? n->outbound[r] : out;
+	}
+	if (!s->path_up || !out || s->network.cut)
 		return;
 	n->packets_sent++;
-	n->outbound->packets++;
-	n->outbound->last_us = s->now_us;
+	out->packets++;
+	out->last_us = s->now_us;
 	sim_event_add(s, (struct sim_event){ .at_us = s->now_us + delay, .kind = SIM_PACKET, .node = 1 - n->index,
-					     .spi = n->outbound->spi, .key = n->outbound->encr_key });
+					     .spi = out->spi, .key = out->encr_key });
 }
 
 void sim_packet_arrive(struct sim_node *n, const struct sim_event *ev)
@@ -287,12 +313,38 @@ static size_t spis(const struct sim_node *n)
 	return count;
 }
 
+/* Each resource has one SA of its own in each direction; it may have more when the other end has more. */
+static bool each_has_its_own(const struct sim_node *n, size_t more)
+{
+	for (unsigned r = 1; n->conn->resources > 1 && more && r <= n->conn->resources; r++) {
+		size_t in = 0, out = 0;
+
+		for (size_t i = 0; i < SIM_HALVES_MAX; i++)
+			if (n->halves[i].used && n->halves[i].resource == r)
+				++*(n->halves[i].direction == SA_IN ? &in : &out);
+		if (!in || in != out || (n->conn->resources == more && in != 1))
+			return false;
+	}
+	return true;
+}
+
+/* Child SAs of single resources that there should be. */
+static size_t more_children(const struct sim *s)
+{
+	unsigned a = s->node[0].conn->resources, b = s->node[1].conn->resources;
+
+	return a < 2 || b < 2 ? 0 : a > b ? a : b;
+}
+
 bool sim_is_quiet(struct sim *s)
 {
+	size_t children = 1 + more_children(s);
+
 	for (size_t i = 0; i < SIM_NODES; i++) {
 		struct sim_node *n = &s->node[i];
 
-		if (!n->up || halves(n) != 2 || spis(n) != 0 || sim_count_ike(n) != 1 || sim_count_child(n) != 1)
+		if (!n->up || halves(n) != 2 * children || spis(n) != 0 || sim_count_ike(n) != 1 ||
+		    sim_count_child(n) != children || !each_has_its_own(n, children - 1))
 			return false;
 	}
 	return sim_path_works(s);

@@ -35,7 +35,7 @@ bool prng_chance(struct prng *p, unsigned percent);
 
 /* --- the world --- */
 
-enum { SIM_NODES = 2, SIM_HALVES_MAX = 256, SIM_SPIS_MAX = 256, SIM_CONNS_MAX = 4 };
+enum { SIM_NODES = 2, SIM_HALVES_MAX = 256, SIM_SPIS_MAX = 256, SIM_CONNS_MAX = 4, SIM_RESOURCES_MAX = 8 };
 
 struct sim;
 
@@ -52,6 +52,7 @@ struct sim_half {
 	bool used, seen; /* seen: a packet has arrived on it */
 	enum sa_direction direction;
 	uint32_t child_id, spi;
+	unsigned resource;
 	struct key encr_key, integ_key;
 	uint64_t since_us, last_us, packets;
 };
@@ -76,7 +77,8 @@ struct sim_node {
 	/* the back end */
 	struct sim_half halves[SIM_HALVES_MAX];
 	uint32_t spis[SIM_SPIS_MAX]; /* given out, not yet an SA nor given back; 0: free */
-	struct sim_half *outbound;   /* what traffic uses */
+	unsigned resources[SIM_SPIS_MAX]; /* for whom */
+	struct sim_half *outbound[SIM_RESOURCES_MAX + 1]; /* what traffic of each resource uses; 0: of all without */
 	bool refuse_add;             /* sa_add fails */
 
 	/* what the engine told */
@@ -133,7 +135,10 @@ void sim_down(struct sim_node *n);
 
 /** Both ends are up, and packets pass both ways. */
 bool sim_is_up(struct sim *s);
-/** Both ends have one IKE SA, one Child SA and one pair of halves, and nothing else. */
+/**
+ * Both ends have one IKE SA, one Child SA and one pair of halves, and one more of both for each resource,
+ * and nothing else.
+ */
 bool sim_is_quiet(struct sim *s);
 /** Neither end has any SA. */
 bool sim_is_empty(struct sim *s);

@@ -275,7 +275,7 @@ static void expire(struct sim *s)
 	for (unsigned i = 0; i < 6; i++) {
 		struct sim_node *n = &s->node[i & 1];
 
-		ike_engine_expire(n->engine, n->outbound->spi, SA_OUT, false);
+		ike_engine_expire(n->engine, n->outbound[0]->spi, SA_OUT, false);
 		sim_node_called(n);
 		SIM_CHECK(s, sim_run(s, SECONDS(5)), "failed");
 		SIM_CHECK(s, n->told[IKE_EVENT_CHILD_REKEYED] == i + 1, "node %u: %u rekeys, not %u", n->index,

@@ -82,13 +82,14 @@ static bool psk(void *context, const struct ike_conn *conn, const struct identit
 }
 
 static uint32_t alloc_spi(void *context, const struct ike_conn *conn, const struct ip_address *local,
-			  const struct ip_address *remote)
+			  const struct ip_address *remote, unsigned resource)
 {
 	struct end *n = context;
 
 	(void)conn;
 	(void)local;
 	(void)remote;
+	(void)resource;
 	n->spis_out++;
 	return ++n->spi;
 }

@@ -309,7 +309,7 @@ static void spis_are_not_asked_for(void **state)
 	uint32_t spi[MANY];
 
 	for (size_t i = 0; i < MANY; i++) {
-		spi[i] = backend_ops(b)->alloc_spi(b, &here, &there, XFRM_REQID_FIRST, &err);
+		spi[i] = backend_ops(b)->alloc_spi(b, &here, &there, XFRM_REQID_FIRST, 0, &err);
 		assert_true(spi[i] >= 0x1000);
 		for (size_t k = 0; k < i; k++)
 			assert_int_not_equal(spi[i], spi[k]);
