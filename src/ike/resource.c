@@ -187,7 +187,7 @@ uint16_t resource_choose(struct ike_engine *e, struct ike_sa *sa, const struct c
 
 	/* §4: not NO_ADDITIONAL_SAS, which would mean other selectors too */
 	*notify = N_TS_MAX_QUEUE;
-	if (loads(sa, fallback, load) >= RESOURCE_SAS_MAX)
+	if (loads(sa, fallback, load) >= RESOURCES_MAX)
 		return 0;
 	last = ours && !load[ours];
 	load[ours] += ours != 0;

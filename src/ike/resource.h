@@ -14,10 +14,8 @@
 
 #include "ike/child.h"
 
-enum {
-	RESOURCES_MAX = 64,     /* resources of ours */
-	RESOURCE_SAS_MAX = 128, /* Child SAs of one group that a peer may make, beside the fallback */
-};
+/** Resources of ours, and Child SAs of one group beside the fallback: where a peer that has more is stopped. */
+enum { RESOURCES_MAX = 64 };
 
 /** The connection has SAs of resources. */
 static inline bool resource_wanted(const struct ike_conn *conn)

@@ -2,7 +2,7 @@
  * The engine under hostile datagrams, including ones that it can decrypt.
  *
  * Two engines talk over a wire that the input rules. The first byte chooses
- * how far they get by themselves; then each record of the input is a datagram
+ * how far they get by themselves, and how many resources they have; then each record of the input is a datagram
  * as it stands, the content of an Encrypted payload sealed with the true keys
  * and message ID, a datagram of the other engine changed, or time that passes.
  * Random bytes are the same in every run, so an input always does the same.
@@ -109,7 +109,7 @@ static uint32_t host_alloc_spi(void *context, const struct ike_conn *conn, const
 	(void)conn;
 	(void)local;
 	(void)remote;
-	if (resource > e->conn->resources)
+	if (resource > (e->conn->resources > 1 ? e->conn->resources : 0))
 		abort();
 	return ++e->spi;
 }
@@ -391,6 +391,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (len < 1)
 		return 0;
 	begin();
+	for (unsigned i = 0; data[0] & 0x40 && i < 2; i++)
+		world.end[i].conn->resources = 3;
 	/* who initiates, and how far it goes by itself */
 	if (data[0] & 0x80)
 		ike_engine_up(world.end[data[0] & 1].engine, world.end[data[0] & 1].conn);
