@@ -281,7 +281,9 @@ crash() { on "$1" pkill -KILL -x pluto; waitfor 5 not on "$1" pgrep -x pluto; } 
 child_up() { on "$1" ipsec trafficstatus | grep -q "\"${2:-net1}\".*type=ESP"; }
 no_child() { not child_up "$@"; }
 no_states() { [ -z "$(on "$1" ipsec showstates 2>/dev/null | grep '#[0-9]')" ]; }
-children() { on "$1" ipsec showstates | grep -c "\"${2:-net1}\".*established Child SA"; }
+# Those for all traffic: with several workers each has one more, as a resource (RFC 9611).
+children() { on "$1" ipsec showstates | grep "\"${2:-net1}\".*established Child SA" | grep -vc ' resource [0-9]'; }
+clones() { on "$1" ipsec status --json | jq -r '[.connections[] | select(.name == "net1") | .clones][0]'; }
 ike_sas() { on "$1" ipsec showstates | grep -c "\"${2:-net1}\".*established IKE SA"; }
 plog() { cat "$(state "$1")/log/pluto.log"; } # ROUTER: its log so far
 logged() { plog "$1" | grep -E -- "$2"; } # ROUTER PATTERN

@@ -69,7 +69,7 @@ struct conn_config {
 	bool rekey, narrowing, initial_contact, nat_keepalive, decap_dscp, encap_dscp, no_pmtu_disc;
 	bool overlap_ip;
 	uint64_t ike_lifetime_s, ipsec_lifetime_s, rekey_margin_s, dpd_delay_s, dpd_timeout_s;
-	uint32_t rekey_fuzz_percent, replay_window, tfc, mtu, metric, priority, reqid;
+	uint32_t rekey_fuzz_percent, replay_window, tfc, mtu, metric, priority, reqid, clones;
 	uint64_t retransmit_interval_ms, retransmit_timeout_s;
 	uint64_t max_bytes, max_packets;
 	enum conn_dpd dpd_action;

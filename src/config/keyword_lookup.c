@@ -258,6 +258,10 @@ void keyword_describe(const struct keyword *k, struct text *out)
 	case KEYWORD_NUMBER:
 	case KEYWORD_PORT:
 		describe_number(k, out);
+		if (k->values) {
+			text_add(out, ", or ");
+			describe_values(k, out);
+		}
 		break;
 	case KEYWORD_PERCENT:
 		text_add(out, "a number and %%, as in 100%%");

@@ -42,7 +42,7 @@
 	{ .name = name_, .scope = scope_, .type = type_, .status = status_,                    \
 	  .fallback = fallback_, .since = since_, .help = help_, __VA_ARGS__ }
 
-enum { DAY_S = 24 * 60 * 60, REPLAY_WINDOW_MAX = 4096, REQID_MAX = 16383 };
+enum { DAY_S = 24 * 60 * 60, REPLAY_WINDOW_MAX = 4096, REQID_MAX = 16383, CLONES_MAX = 64 };
 
 static const struct keyword keywords[] = {
 	/* config setup */
@@ -467,8 +467,10 @@ static const struct keyword keywords[] = {
 	    "keep the VTI device"),
 	ROW("ipsec-interface", CONN, STRING, NONE, "no", "4.5",
 	    "XFRM device: yes or its number"),
-	ROW("clones", CONN, STRING, NONE, "no", "5.0",
-	    "an SA for each processor (RFC 9611)"),
+	ROW("clones", CONN, NUMBER, ACTIVE, "yes", "5.0",
+	    "Child SAs that are each for one worker alone, so that a tunnel uses several processors (RFC 9611): "
+	    "as many as there are workers, none, or at most so many; the peer must know of it",
+	    VALUES({ "no", 0 }, { "yes", CLONES_MAX }), .max = CLONES_MAX, AT_CONN(clones)),
 	ROW("nic-offload", CONN, CHOICE, NONE, "no", "4.5",
 	    "let the network card do ESP", .noop = "auto",
 	    VALUES({ "no", 0 }, { "crypto", 1 }, { "yes", 1 }, { "packet", 2 }, { "auto", 3 })),

@@ -30,7 +30,7 @@ enum keyword_type {
 	KEYWORD_MILLISECONDS, /* uint64_t, default unit ms */
 	KEYWORD_BYTES,       /* uint64_t, KiB to EiB */
 	KEYWORD_COUNT,       /* uint64_t, a number that may be as large as that */
-	KEYWORD_NUMBER,      /* uint32_t, min to max */
+	KEYWORD_NUMBER,      /* uint32_t, min to max, or one of `values` */
 	KEYWORD_INTEGER,     /* int, -1 or a number up to max */
 	KEYWORD_PORT,        /* uint16_t */
 	KEYWORD_PERCENT,     /* uint32_t */

@@ -39,6 +39,8 @@ bool value_same(const struct keyword *k, const char *a, const char *b)
 		return value_time(a, 1000000, &na, &e) && value_time(b, 1000000, &nb, &e) &&
 		       na == nb;
 	case KEYWORD_NUMBER:
+		if (k->values && value_choice(k->values, a, &ca, &e) && value_choice(k->values, b, &cb, &e))
+			return ca == cb;
 		return value_number(a, 0, UINT32_MAX, &na, &e) &&
 		       value_number(b, 0, UINT32_MAX, &nb, &e) && na == nb;
 	default:
@@ -84,7 +86,13 @@ static bool set_number(const struct keyword *k, const char *text, void *field,
 		       struct value_error *e)
 {
 	uint64_t max = k->max ? k->max : UINT32_MAX, n;
+	struct value_error unnamed;
+	int named;
 
+	if (k->type == KEYWORD_NUMBER && k->values && value_choice(k->values, text, &named, &unnamed)) {
+		*(uint32_t *)field = (uint32_t)named;
+		return true;
+	}
 	if (k->type == KEYWORD_INTEGER && strcmp(text, "-1") == 0) {
 		*(int *)field = -1;
 		return true;

@@ -318,6 +318,7 @@ void conn_orient(struct conn *c)
 		.setup = &c->source->config->setup,
 		.ike = c->config->ike != NULL ? conn_proposals(set, c->config->ike) : NULL,
 		.esp = c->config->esp != NULL ? conn_proposals(set, c->config->esp) : NULL,
+		.resources = set->host->resources(set->host->context),
 	};
 	struct ike_conn *ike = orient_build(c->config, &o, &with);
 	if (ike == NULL)

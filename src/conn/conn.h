@@ -123,6 +123,8 @@ struct conn_host {
 	uint64_t (*wall_s)(void *context);
 	uint32_t (*random_below)(void *context, uint32_t limit);
 	struct orient_host orient;
+	/** The back end's, which may have an SA of their own: RFC 9611. */
+	unsigned (*resources)(void *context);
 	/** False with a sentence in `err` (BACKEND_ERROR_TEXT bytes). */
 	bool (*policy_set)(void *context, const struct sa_policy *policy, char *err);
 	void (*policy_remove)(void *context, uint32_t reqid);

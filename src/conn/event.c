@@ -195,6 +195,7 @@ static struct conn *instance_for(struct conn *template, const struct ip_address 
 		.name = c->name, .serial = c->serial, .reqid = c->reqid, .owner = c,
 		.setup = &c->source->config->setup,
 		.ike = template->ike->ike_proposals, .esp = template->ike->esp_proposals,
+		.resources = set->host->resources(set->host->context),
 	};
 	c->ike = orient_build(c->config, &c->orientation, &with);
 	if (c->ike == NULL) {

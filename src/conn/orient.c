@@ -293,6 +293,7 @@ struct ike_conn *orient_build(const struct conn_config *c, const struct orientat
 	ike->mark_in_mask = c->mark_in_mask;
 	ike->mark_out = c->mark_out;
 	ike->mark_out_mask = c->mark_out_mask;
+	ike->resources = (uint16_t)(c->clones < with->resources ? c->clones : with->resources);
 	return ike;
 }
 
@@ -341,6 +342,7 @@ bool ike_conn_same(const struct ike_conn *a, const struct ike_conn *b)
 	SAME(mark_in_mask);
 	SAME(mark_out);
 	SAME(mark_out_mask);
+	SAME(resources);
 #undef SAME
 	return same_ends(a, b);
 }

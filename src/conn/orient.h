@@ -68,6 +68,7 @@ struct orient_build {
 	void *owner;
 	const struct setup_config *setup;
 	const struct proposal_list *ike, *esp; /* outlive the connection */
+	unsigned resources;          /* of the back end */
 };
 /** A new description with one reference; NULL without memory. `o` is ORIENT_YES. */
 struct ike_conn *orient_build(const struct conn_config *config, const struct orientation *o,

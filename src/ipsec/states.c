@@ -68,6 +68,8 @@ static void print_state(const struct options *o, const json_t *state)
 		fputs(" eroute owner;", stdout);
 	if (child)
 		printf(" IKE SA #%lld;", (long long)json_number(state, "ike_sa"));
+	if (json_number(state, "resource") > 0)
+		printf(" resource %lld;", (long long)json_number(state, "resource"));
 	fputs(" idle;\n", stdout);
 	if (child && established)
 		print_child_lines(o, state);

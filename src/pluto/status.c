@@ -205,6 +205,7 @@ static void add_child(void *context, const struct child_sa_info *i)
 	json_object_set_new(o, "liveness_in_s", seconds_json(i->liveness_in_s));
 	json_object_set_new(o, "add_time", json_integer((json_int_t)(now - (i->added_s < now ? i->added_s : now))));
 	json_object_set_new(o, "peer_id", identity_json(i->remote_id));
+	json_object_set_new(o, "resource", json_integer(sa->resource));
 	json_object_set_new(o, "established", json_boolean(i->established));
 	add_child_counters(b, o, sa);
 	json_array_append_new(b->states, o);
@@ -306,6 +307,7 @@ static void connection_numbers(json_t *o, const struct conn *c)
 	set_int(o, "metric", config->metric);
 	set_int(o, "reqid", c->reqid);
 	set_int(o, "priority", priority_of(c));
+	set_int(o, "clones", c->ike != NULL && c->ike->resources > 1 ? c->ike->resources : 0);
 }
 
 static json_t *set_aside_json(const struct conn *c)

@@ -119,7 +119,8 @@ static void fallbacks_are_values(void **state)
 		else if (k->type == KEYWORD_SECONDS)
 			good = value_time(k->fallback, 1000000, &n, &e);
 		else if (k->type == KEYWORD_NUMBER)
-			good = value_number(k->fallback, k->min, k->max ? k->max : UINT32_MAX, &n, &e);
+			good = (k->values && value_choice(k->values, k->fallback, &choice, &e)) ||
+			       value_number(k->fallback, k->min, k->max ? k->max : UINT32_MAX, &n, &e);
 		else if (k->type == KEYWORD_PERCENT)
 			good = value_percent(k->fallback, k->max, &n32, &e);
 		if (!good)

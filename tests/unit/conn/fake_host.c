@@ -125,16 +125,22 @@ static void failed(void *context, const struct conn *conn, const struct failure 
 	text_add(&f->log, "%s %s %s\n", final ? "failed" : "refused", conn->name, ike_reason_name(failure->reason));
 }
 
+static unsigned resources(void *context)
+{
+	return ((struct fake *)context)->resources;
+}
+
 void fake_init(struct fake *f)
 {
 	memset(f, 0, sizeof(*f));
 	f->host = (struct conn_host){
 		.context = f, .now_us = now_us, .wall_s = wall_s, .random_below = random_below,
 		.orient = { .context = f, .is_local = is_local, .lookup = lookup },
-		.policy_set = policy_set, .policy_remove = policy_remove, .up = up, .down = down,
+		.resources = resources, .policy_set = policy_set, .policy_remove = policy_remove, .up = up, .down = down,
 		.has_key = has_key, .say = say, .came_up = came_up, .failed = failed,
 	};
 	f->now_us = 1000000;
+	f->resources = 1;
 	f->local[0] = "192.168.20.10";
 	f->local[1] = "192.168.10.20";
 	f->up_result = IKE_UP_STARTED;

@@ -20,6 +20,7 @@ struct fake {
 	const char *name_address; /* of every host name; NULL: not known yet */
 	const char *route_address; /* of the default route */
 	bool policy_fails, no_key;
+	unsigned resources;       /* of the back end */
 	enum ike_up up_result;
 	struct text log;          /* `policy 16384 protect`, `up net1`, `down net1 ADMIN`, ... */
 	struct sa_policy last_policy;

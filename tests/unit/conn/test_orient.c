@@ -201,6 +201,31 @@ static void test_parameters(void **state)
 	fake_free(&f);
 }
 
+/* clones=: as many as the back end has, at most as many as are written. */
+static void test_resources(void **state)
+{
+	static const struct {
+		const char *clones;
+		unsigned of_backend, resources;
+	} cases[] = {
+		{ "", 1, 1 }, { "", 4, 4 }, { "    clones=yes\n", 4, 4 }, { "    clones=no\n", 4, 0 },
+		{ "    clones=0\n", 4, 0 }, { "    clones=2\n", 4, 2 }, { "    clones=8\n", 4, 4 }, { "", 100, 64 },
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fake f;
+
+		fake_init(&f);
+		f.resources = cases[i].of_backend;
+		snprintf(text, sizeof(text), "%s    auto=add\n%s", NET1, cases[i].clones);
+		fake_load(&f, text);
+		assert_int_equal(fake_conn(&f, "net1")->ike->resources, cases[i].resources);
+		fake_free(&f);
+	}
+}
+
 static void test_not_usable(void **state)
 {
 	struct fake f;
@@ -224,7 +249,8 @@ int main(void)
 		cmocka_unit_test(test_left_is_ours), cmocka_unit_test(test_right_is_ours),
 		cmocka_unit_test(test_neither_or_both), cmocka_unit_test(test_address_moves),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_blocked_until_named),
-		cmocka_unit_test(test_parameters), cmocka_unit_test(test_not_usable),
+		cmocka_unit_test(test_parameters), cmocka_unit_test(test_resources),
+		cmocka_unit_test(test_not_usable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
