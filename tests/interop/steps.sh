@@ -37,6 +37,30 @@ ss2_ike_spis() { ss_ike_spis router2; }
 ss2_esp_spis() { ss_esp_spis router2; }
 one_of_each() { [ "$(ike_sas router1)" = 1 ] && [ "$(children router1)" = 1 ] && [ "$(ss_children router2)" = 1 ]; }
 
+# A peer that does not know RFC 9611 gets one Child SA and refuses nothing, whether our IKE_AUTH says
+# SA_RESOURCE_INFO (16444: with several workers) or not. Once the capture is whole: asked FILE.
+no_more_than_one() {
+	check "strongSwan loads what it began with" ss_reload router2
+	check "the gateway loads it" sekisho_load
+	check "the gateway initiates" sekisho_up
+	sleep 5 # it would have asked for more by now
+	check "both have one Child SA" one_of_each
+	check_not "nothing was refused" logged router1 'rejected with|was answered with|TS_MAX_QUEUE|NO_ADDITIONAL_SAS'
+	mkdir "$WORK/keys"
+	check "the keys are exported" on router1 ipsec export-keys "$WORK/keys"
+	WORKERS=$(clones router1)
+	check "the gateway closes" sekisho_down
+}
+asked() {
+	local f=$1 want=0
+	keyed() { WIRESHARK_CONFIG_DIR=$WORK/keys tshark -n -r "$f" -Y "$1" 2>/dev/null | wc -l; }
+	[ "$WORKERS" = 0 ] || want=1
+	check "tshark reads the IKE_AUTH request" equal "$(keyed 'isakmp.exchangetype == 35 && isakmp.flag_r == 0 && isakmp.id.type')" 1
+	check "SA_RESOURCE_INFO is in it when there are several workers ($WORKERS)" \
+		equal "$(keyed 'isakmp.exchangetype == 35 && isakmp.flag_r == 0 && isakmp.notify.msgtype == 16444')" $want
+	check "and in nothing else: no other Child SA was asked for" equal "$(keyed 'isakmp.notify.msgtype == 16444')" $want
+}
+
 each_proposal() { # INITIATOR
 	local who=$1 ike esp ss_p ss_esp line
 	while IFS='|' read -r ike esp ss_p ss_esp; do
