@@ -43,7 +43,7 @@ struct child {
 	uint32_t replaces;     /* the Child SA that it was made to replace */
 	uint32_t replaced_by;
 	uint64_t established_us, rekey_due_us, expire_us;
-	uint32_t group;            /* RFC 9611: of the first fallback's serial number; 0: no such group */
+	uint32_t group;            /* RFC 9611: the serial number of its first fallback; 0: of no group */
 	bool resource_full;        /* fallback: the peer wants no more of the group */
 	struct timer life_timer;   /* rekey, then expiry; lingering: the end */
 	struct timer resource_timer; /* fallback: look at what the group lacks */

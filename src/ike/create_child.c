@@ -50,7 +50,8 @@ bool child_send_request(struct ike_engine *e, struct ike_sa *sa, struct task *t,
 	if (t->nego->ke)
 		builder_ke(&b, ke_method(t->nego->ke)->id, ke_public(t->nego->ke));
 	child_put_ts(&b, c, true);
-	resource_put(&b, c);
+	if (!old || c->group)
+		resource_put(&b, c);
 	return request_send(e, sa, EXCHANGE_CREATE_CHILD_SA, &b);
 }
 

@@ -97,7 +97,8 @@ static bool make(struct ike_engine *e, struct ike_sa *sa, struct child *c, struc
 			snprintf(why->text, sizeof(why->text), "the peer's key exchange value is not valid");
 		}
 	}
-	ok = ok && child_derive(sa, c, &x) && child_install(e, sa, c, !old && !c->sa.resource && !child_newest(e, c->conn), why->text);
+	ok = ok && child_derive(sa, c, &x) &&
+	     child_install(e, sa, c, !old && !c->sa.resource && !child_newest(e, c->conn), why->text);
 	secret_wipe(&shared, sizeof(shared));
 	return ok;
 }

@@ -185,7 +185,7 @@ uint16_t resource_choose(struct ike_engine *e, struct ike_sa *sa, const struct c
 	size_t load[RESOURCES_MAX + 1];
 	bool last;
 
-	/* §4: not NO_ADDITIONAL_SAS, which would mean other selectors too */
+	/* not NO_ADDITIONAL_SAS, which would mean other selectors too */
 	*notify = N_TS_MAX_QUEUE;
 	if (loads(sa, fallback, load) >= RESOURCES_MAX)
 		return 0;

@@ -40,7 +40,7 @@ static void check_steady(struct sim *s)
 	SIM_CHECK(s, sim_run(s, SECONDS(200)) && sim_is_quiet(s), "not quiet for long");
 }
 
-/* RFC 9611 §4: one for each, made by the initiator; down ends all. */
+/* RFC 9611 §3: one for each, made by the initiator; down ends all. */
 static void equal(struct sim *s)
 {
 	resources(s, 4, 4);

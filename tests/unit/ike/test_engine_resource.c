@@ -156,7 +156,7 @@ static void assert_complete(struct world *w)
 }
 
 /*
- * §4: "Additional resource-specific Child SAs are negotiated as regular Child SAs using the
+ * §3: "Additional resource-specific Child SAs are negotiated as regular Child SAs using the
  * CREATE_CHILD_SA exchange and are identified by an accompanying SA_RESOURCE_INFO notification", and
  * "MUST be negotiated with identical Child SA properties". §5.1: protocol and SPI size are 0.
  */
@@ -222,6 +222,10 @@ static void test_not_wanted(void **state)
 		assert_int_equal(end_children(&w->end[0]), 1);
 		assert_int_equal(end_children(&w->end[1]), 1);
 		assert_int_equal(ike_engine_counters(w->end[0].engine)->received, 2);
+		ike_engine_rekey_child(w->end[0].engine, w->end[0].conns[0]);
+		assert_null(message_notify(last_sent(&w->end[0]), N_SA_RESOURCE_INFO));
+		world_run(w, 10 * US_PER_S);
+		assert_int_equal(end_children(&w->end[0]), 1);
 		ike_engine_down(w->end[0].engine, w->end[0].conns[0], REASON_ADMIN);
 		world_run(w, 20 * US_PER_S);
 		ike_engine_free(w->end[0].engine);
@@ -312,7 +316,7 @@ static uint16_t peer_asks(struct world *w, uint32_t id, uint32_t spi, bool other
 }
 
 /*
- * §4: "it MUST NOT return NO_ADDITIONAL_SAS ... Instead, it MUST return TS_MAX_QUEUE". Until then the
+ * RFC 9611: "MUST NOT return NO_ADDITIONAL_SAS ... Instead, it MUST return TS_MAX_QUEUE". Until then the
  * SAs go to the resource that has the fewest.
  */
 static void test_limit(void **state)
@@ -350,7 +354,7 @@ static void test_other_selectors(void **state)
 	assert_int_equal(of_resource(w->end[1].in, w->end[1].in_count, 0), 2);
 }
 
-/* §4: "the rekeyed Child SA should be bound to the same resource(s)". The connection is told of one. */
+/* §3: "the rekeyed Child SA should be bound to the same resource(s)". The connection is told of one. */
 static void test_rekey(void **state)
 {
 	struct world *w = *state;
