@@ -237,24 +237,39 @@ static void test_not_wanted(void **state)
 /* Nothing more is asked for, and what is up stays. */
 static void stops(struct world *w, uint16_t notify)
 {
+	struct message_builder b;
+	struct keys k;
 	uint64_t sent;
 
+	w->end[1].conns[0]->resources = 2; /* it is content with two */
 	world_start(w);
 	ike_engine_up(w->end[0].engine, w->end[0].conns[0]);
-	for (unsigned i = 0; i < 6; i++)
-		step(w); /* IKE_SA_INIT, IKE_AUTH, one more Child SA */
-	assert_int_equal(end_children(&w->end[1]), 2);
+	for (unsigned i = 0; i < 8; i++)
+		step(w); /* IKE_SA_INIT, IKE_AUTH, two more Child SAs */
+	assert_int_equal(end_children(&w->end[1]), 3);
 	w->count = 0;
-	refuse(&w->end[0], 3, notify);
+	refuse(&w->end[0], 4, notify);
 	sent = ike_engine_counters(w->end[0].engine)->sent;
-	assert_int_equal(w->end[0].out_count, 2);
+	assert_int_equal(w->end[0].out_count, 3);
 	assert_int_equal(w->end[0].spis_out, 0);
-	w->cut = true; /* the other end would ask for what it lacks */
+	w->cut = true;
 	world_run(w, 300 * US_PER_S);
 	assert_int_equal(ike_engine_counters(w->end[0].engine)->sent, sent);
 	assert_int_equal(w->end[0].told[IKE_EVENT_FAILED] + w->end[0].told[IKE_EVENT_CHILD_DOWN], 0);
 	assert_int_equal(w->end[0].told[IKE_EVENT_CHILD_UP], 1);
-	assert_int_equal(end_children(&w->end[0]), 2);
+	assert_int_equal(end_children(&w->end[0]), 3);
+	/* nor does a rekey; that the other end never had the request must not show in its window */
+	k = keys_of(&w->end[1], true);
+	peer_begin(&k, EXCHANGE_INFORMATIONAL, false, 4, &b);
+	peer_send(&k, &w->end[1], &b);
+	w->count = 0;
+	w->cut = false;
+	ike_engine_rekey_child(w->end[0].engine, w->end[0].conns[0]);
+	world_run(w, 60 * US_PER_S);
+	assert_int_equal(w->end[0].told[IKE_EVENT_CHILD_REKEYED], 1);
+	assert_int_equal(ike_engine_counters(w->end[0].engine)->sent - sent, 6); /* three rekeys, three deletes */
+	assert_int_equal(end_children(&w->end[0]), 3);
+	assert_int_equal(of_resource(w->end[0].out, w->end[0].out_count, 3), 0);
 }
 
 static void test_max_queue(void **state)
@@ -265,6 +280,34 @@ static void test_max_queue(void **state)
 static void test_no_additional_sas(void **state)
 {
 	stops(*state, N_NO_ADDITIONAL_SAS);
+}
+
+/* Both ask for the last one, and the answer of one overtakes the other's request: one of the two goes. */
+static void test_overtaken(void **state)
+{
+	struct world *w = *state;
+	struct wire d;
+
+	w->end[0].conns[0]->resources = w->end[1].conns[0]->resources = 2;
+	world_start(w);
+	ike_engine_up(w->end[0].engine, w->end[0].conns[0]);
+	for (unsigned i = 0; i < 6; i++)
+		step(w);
+	assert_int_equal(w->count, 1); /* the first end's second request */
+	w->now_us += 3 * US_PER_S;
+	ike_engine_advance(w->end[1].engine);
+	assert_int_equal(w->count, 2);
+	step(w);
+	d = w->queue[0];
+	w->queue[0] = w->queue[1];
+	w->queue[1] = d;
+	world_run(w, 100 * US_PER_S);
+	for (unsigned i = 0; i < ENDS; i++) {
+		assert_int_equal(end_children(&w->end[i]), 3);
+		for (unsigned r = 0; r <= 2; r++)
+			assert_int_equal(of_resource(w->end[i].out, w->end[i].out_count, r), 1);
+		assert_int_equal(w->end[i].told[IKE_EVENT_CHILD_DOWN] + w->end[i].told[IKE_EVENT_FAILED], 0);
+	}
 }
 
 /* A peer that is busy is asked again. */
@@ -439,7 +482,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		TEST(test_messages), TEST(test_not_wanted), TEST(test_max_queue), TEST(test_no_additional_sas),
-		TEST(test_temporary_failure), TEST(test_limit), TEST(test_other_selectors), TEST(test_rekey),
+		TEST(test_temporary_failure), TEST(test_overtaken), TEST(test_limit), TEST(test_other_selectors), TEST(test_rekey),
 		TEST(test_down), TEST(test_shared_ike), TEST(test_backend_refuses),
 	};
 
