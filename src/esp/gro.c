@@ -195,6 +195,7 @@ static bool mergeable(const struct gro *g, const struct parsed *x)
 	return g->tcp && (load_be16(t + 12) & 0x0fff & ~TCP_PSH) == TCP_ACK;
 }
 
+/* TCP headers of `n` bytes: ACK; header length, flags and window; urgent pointer; options. */
 static bool tcp_same_head(const uint8_t *a, const uint8_t *b, size_t n)
 {
 	static const uint8_t psh[4] = { 0, TCP_PSH };
@@ -214,8 +215,7 @@ static bool continues(const struct gro_item *it, const struct parsed *x)
 	const uint8_t *a = it->head, *b = x->p;
 	size_t n = x->len - x->header;
 
-	if (it->count == 0 || it->count == GRO_SEGMENTS || n > it->size || it->total + n > TOTAL_MAX ||
-	    it->header != x->header)
+	if (it->count == 0 || it->count == GRO_SEGMENTS || n > it->size || it->total + n > TOTAL_MAX)
 		return false;
 	if (it->l4 == IPV4_HEADER) {
 		/* TOS; fragment field, TTL, protocol */

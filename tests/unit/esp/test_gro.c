@@ -175,7 +175,9 @@ static const struct row {
 	{ "a short one of UDP closes", { UDP(0), { .udp = true, NTH(1), .payload = 99 }, UDP(2), UDP(3) }, 4, "2 2" },
 	{ "a longer one begins anew", { TCP(0), { NTH(1), .payload = 101 }, { .seq = 0xffffffc9, .payload = 101 } }, 3, "1 2" },
 	/* what has to be the same */
-	{ "gap", { TCP(0), TCP(2), TCP(3) }, 3, "1 2" },
+	{ "gap in the IDs", { TCP(0), TCP(2), TCP(3) }, 3, "1 2" },
+	{ "gap", { TCP6(0), TCP6(2), TCP6(3) }, 3, "1 2" },
+	{ "overlap", { TCP6(0), { .v6 = true, .seq = 0xffffff63, .payload = 100 } }, 2, "1 1" },
 	{ "twice the same", { TCP(0), TCP(0) }, 2, "1 1" },
 	{ "backwards", { TCP(2), TCP(1), TCP(0) }, 3, "1 1 1" },
 	{ "ACK", { TCP(0), { NTH(1), .payload = 100, .ack = 1 } }, 2, "1 1" },
@@ -210,6 +212,7 @@ static const struct row {
 	{ "two flows", { TCP(0), { NTH(0), .payload = 100, .host = 1 }, TCP(1), { NTH(1), .payload = 100, .host = 1 } }, 4, "2 2" },
 	{ "two ports", { UDP(0), { .udp = true, NTH(0), .payload = 100, .sport = 7 }, UDP(1) }, 3, "2 1" },
 	{ "TCP and UDP", { TCP(0), UDP(0), TCP(1), UDP(1) }, 4, "2 2" },
+	{ "TCP and UDP over IPv6", { TCP6(0), UDP6(0), TCP6(1), UDP6(1) }, 4, "2 2" },
 	{ "both families", { TCP(0), TCP6(0), TCP(1), TCP6(1) }, 4, "2 2" },
 };
 
@@ -232,28 +235,33 @@ static void changed_packets_are_written_alone_and_unchanged(void **state)
 		struct recipe r;
 		size_t at;
 		uint8_t mask;
-		size_t which;
+		size_t which; /* of the four */
 		const char *writes;
+		bool right; /* and the checksums are made right again */
 	} changes[] = {
-		{ "payload", { .payload = 100 }, 139, 1, 2, "2 1 1" },
-		{ "first packet's payload", { .payload = 100 }, 139, 1, 0, "1 3" },
-		{ "second packet's payload", { .payload = 100 }, 139, 1, 1, "1 1 2" },
-		{ "last packet's payload", { .payload = 100 }, 139, 1, 3, "3 1" },
-		{ "TCP checksum", { .payload = 100 }, 36, 0x80, 2, "2 1 1" },
-		{ "IPv4 checksum", { .payload = 100 }, 10, 0x80, 2, "2 1 1" },
-		{ "first packet's IPv4 checksum", { .payload = 100 }, 11, 0x80, 0, "1 3" },
-		{ "UDP checksum", { .udp = true, .payload = 100 }, 27, 1, 2, "2 1 1" },
-		{ "UDP payload", { .v6 = true, .udp = true, .payload = 100 }, 147, 1, 0, "1 3" },
-		{ "option", { .payload = 100, .tcp_options = 12 }, 51, 1, 2, "2 1 1" },
-		{ "urgent pointer", { .payload = 100 }, 39, 1, 2, "2 1 1" },
-		{ "reserved bit", { .payload = 100 }, 32, 8, 2, "2 1 1" },
-		{ "reserved bit of IPv4", { .payload = 100 }, 6, 0x80, 2, "2 1 1" },
-		{ "TCP header's length", { .payload = 100 }, 32, 0x80, 2, "2 1 1" },
-		{ "UDP length", { .udp = true, .payload = 100 }, 25, 1, 2, "2 1 1" },
-		{ "total length", { .payload = 100 }, 3, 1, 2, "2 1 1" },
-		{ "IPv4 header's length", { .payload = 100 }, 0, 0x0b, 2, "2 1 1" },
-		{ "payload length", { .v6 = true, .payload = 100 }, 5, 1, 2, "2 1 1" },
-		{ "fragment", { .payload = 100 }, 6, 0x20, 2, "2 1 1" },
+		{ "payload", { .payload = 100 }, 139, 1, 2, "2 1 1", false },
+		{ "first packet's payload", { .payload = 100 }, 139, 1, 0, "1 3", false },
+		{ "second packet's payload", { .payload = 100 }, 139, 1, 1, "1 1 2", false },
+		{ "last packet's payload", { .payload = 100 }, 139, 1, 3, "3 1", false },
+		{ "TCP checksum", { .payload = 100 }, 36, 0x80, 2, "2 1 1", false },
+		{ "IPv4 checksum", { .payload = 100 }, 10, 0x80, 2, "2 1 1", false },
+		{ "first packet's IPv4 checksum", { .payload = 100 }, 11, 0x80, 0, "1 3", false },
+		{ "UDP checksum", { .udp = true, .payload = 100 }, 27, 1, 2, "2 1 1", false },
+		{ "UDP payload", { .v6 = true, .udp = true, .payload = 100 }, 147, 1, 0, "1 3", false },
+		{ "option", { .payload = 100, .tcp_options = 12 }, 51, 1, 2, "2 1 1", false },
+		{ "urgent pointer", { .payload = 100 }, 39, 1, 2, "2 1 1", false },
+		{ "urgent pointer, checksum right", { .payload = 100 }, 39, 1, 2, "2 1 1", true },
+		{ "reserved bit, checksum right", { .payload = 100 }, 32, 1, 2, "2 1 1", true },
+		{ "option, checksum right", { .payload = 100, .tcp_options = 40 }, 79, 1, 2, "2 1 1", true },
+		{ "option of the first, checksum right", { .v6 = true, .payload = 100, .tcp_options = 4 }, 60, 1, 0, "1 3", true },
+		{ "reserved bit", { .payload = 100 }, 32, 8, 2, "2 1 1", false },
+		{ "reserved bit of IPv4", { .payload = 100 }, 6, 0x80, 2, "2 1 1", false },
+		{ "TCP header's length", { .payload = 100 }, 32, 0x80, 2, "2 1 1", false },
+		{ "UDP length", { .udp = true, .payload = 100 }, 25, 1, 2, "2 1 1", false },
+		{ "total length", { .payload = 100 }, 3, 1, 2, "2 1 1", false },
+		{ "IPv4 header's length", { .payload = 100 }, 0, 0x0b, 2, "2 1 1", false },
+		{ "payload length", { .v6 = true, .payload = 100 }, 5, 1, 2, "2 1 1", false },
+		{ "fragment", { .payload = 100 }, 6, 0x20, 2, "2 1 1", false },
 	};
 
 	(void)state;
@@ -270,6 +278,8 @@ static void changed_packets_are_written_alone_and_unchanged(void **state)
 			len = make(p, &r);
 			if (n == changes[i].which)
 				p[changes[i].at] ^= changes[i].mask;
+			if (changes[i].right)
+				complete(p, len);
 			add(p, len);
 		}
 		end(changes[i].name, changes[i].writes);
@@ -291,6 +301,19 @@ static void udp_without_checksum_is_not_merged(void **state)
 		}
 		end("no checksum", "1 1 1");
 	}
+	/* not even where all bytes add up to what would be right */
+	begin(true, true);
+	for (size_t n = 0; n < 3; n++) {
+		struct recipe r = { .udp = true, .id = (uint16_t)n, .payload = 2 };
+		uint8_t *p = rig->in[n];
+		size_t len = make(p, &r);
+
+		put16(p + 28, plain_sum(p + 26, 4, 0));
+		put16(p + 26, 0);
+		assert_true(all_right(p, len));
+		add(p, len);
+	}
+	end("zero that is right", "1 1 1");
 }
 
 static void fragments_end_all_that_is_in_the_making(void **state)
@@ -489,6 +512,11 @@ static void malformed_packets_never_continue_a_flow(void **state)
 				assert_false(gro_continue(&rig->g, whole, len, &tag_a));
 				whole[at] ^= (uint8_t)(1 << bit);
 			}
+		for (unsigned words = 0; !r.udp && words < 16; words++) {
+			whole[l4 + 12] = (uint8_t)(words << 4);
+			if (words < 5 || 4 * words > len - l4)
+				assert_false(gro_continue(&rig->g, whole, len, &tag_a));
+		}
 		assert_string_equal(rig->writes, "");
 		end("malformed", "1");
 	}
