@@ -132,8 +132,8 @@ static inline size_t make_ip(uint8_t *p, const struct recipe *r, uint8_t protoco
 	return 40u + r->ip_options;
 }
 
-/** Write a whole packet and return its length. */
-static inline size_t make(uint8_t *p, const struct recipe *r)
+/** Write the headers, without lengths and checksums, and return their length. */
+static inline size_t make_headers(uint8_t *p, const struct recipe *r)
 {
 	size_t at = make_ip(p, r, r->udp ? IPPROTO_UDP : IPPROTO_TCP);
 
@@ -149,7 +149,14 @@ static inline size_t make(uint8_t *p, const struct recipe *r)
 		for (size_t i = 0; i < r->tcp_options; i++)
 			p[at + 20 + i] = i < 2 ? 1 : (uint8_t)(r->tcp_options - i);
 	}
-	at += r->udp ? 8 : 20u + r->tcp_options;
+	return at + (r->udp ? 8 : 20u + r->tcp_options);
+}
+
+/** Write a whole packet and return its length. */
+static inline size_t make(uint8_t *p, const struct recipe *r)
+{
+	size_t at = make_headers(p, r);
+
 	for (size_t i = 0; i < r->payload; i++)
 		p[at + i] = (uint8_t)(r->fill + i);
 	complete(p, at + r->payload);
