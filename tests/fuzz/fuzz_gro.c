@@ -8,6 +8,8 @@
  *   bit 0  instead of a packet: the length of one that follows the last by TCP's sequence number
  *          and IPv4's ID, a copy of it else
  *   bit 1  lengths and checksums are made right      bit 2  another tag      bit 3  flush first
+ *   bit 4  with bit 0: a bit of its headers falls over before they are made right; bits 5-7 and
+ *          the length's upper four say of which byte
  */
 #include <stdlib.h>
 
@@ -15,7 +17,7 @@
 #include "tests/unit/esp/segments.h"
 
 enum { PACKETS_MAX = 300, PACKET_MAX = 4096, SUPER_MAX = 65535 };
-enum { FOLLOWS = 1, RIGHT = 2, OTHER_TAG = 4, FLUSH = 8 };
+enum { FOLLOWS = 1, RIGHT = 2, OTHER_TAG = 4, FLUSH = 8, CHANGE = 16 };
 
 static struct gro gro;
 static uint8_t *came[PACKETS_MAX], *was[PACKETS_MAX];
@@ -97,8 +99,9 @@ static void on_write(void *context, const struct iovec *iov, int iovs, size_t pa
 }
 
 /* The packet that would come after the last. */
-static size_t follow(uint8_t *p, size_t n, size_t payload)
+static size_t follow(uint8_t *p, size_t n, size_t payload, uint8_t flags)
 {
+	size_t change = (payload >> 12 << 3) | flags >> 5;
 	bool v4 = p[0] >> 4 == 4, tcp;
 	size_t l4 = v4 ? 20 : 40, header;
 
@@ -112,8 +115,12 @@ static size_t follow(uint8_t *p, size_t n, size_t payload)
 		put16(p + 4, get16(p + 4) + 1);
 	if (tcp)
 		put32(p + l4 + 4, get32(p + l4 + 4) + (uint32_t)(n - header));
-	payload %= PACKET_MAX - header;
+	payload = (payload & 0xfff) % (PACKET_MAX - header);
 	memset(p + header, (int)payload, payload);
+	if (flags & CHANGE && change > 0 && change < header)
+		p[change] ^= (uint8_t)(1 << payload % 8);
+	if (!has_flow(p, header + payload))
+		return header + payload;
 	complete(p, header + payload);
 	return header + payload;
 }
@@ -152,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += 3;
 		size -= 3;
 		if (flags & FOLLOWS) {
-			last_len = follow(last, last_len, n);
+			last_len = follow(last, last_len, n, flags);
 		} else {
 			last_len = n < size ? n : size;
 			if (last_len > PACKET_MAX)

@@ -98,13 +98,14 @@ static void cut_and_merge(const struct virtio_net_hdr *h, const uint8_t *data, s
 	uint8_t *super = copy_of(data, size, GSO_TAIL), *p;
 	size_t n, want_len, count = 0;
 	struct gso g;
+	bool open = gso_open(&g, h, super, size);
+	size_t told = gso_count(&g);
 
-	if (!gso_open(&g, h, super, size)) {
-		check(gso_count(&g) == 0 && !gso_next(&g, &p, &n));
+	check(told <= size);
+	if (!open) {
+		check(told == 0 && !gso_next(&g, &p, &n));
 		check(memcmp(super, data, size) == 0);
-	} else if (gso_count(&g) <= PACKETS_MAX) {
-		size_t told = gso_count(&g);
-
+	} else if (told <= PACKETS_MAX) {
 		for (; gso_next(&g, &p, &n); count++) {
 			check(cut(data, size, h->gso_size, count, want, &want_len));
 			check(n == want_len && memcmp(p, want, n) == 0);
