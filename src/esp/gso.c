@@ -102,7 +102,7 @@ bool gso_open(struct gso *g, const struct virtio_net_hdr *h, uint8_t *packet, si
 
 	g->count = g->done = 0;
 	g->over = NULL;
-	if (h->gso_size == 0 || !type_fits(h, packet, len, &g->tcp))
+	if (len > UINT16_MAX || h->gso_size == 0 || !type_fits(h, packet, len, &g->tcp))
 		return false;
 	g->l4 = find_l4(packet, len, g->tcp ? IPPROTO_TCP : IPPROTO_UDP);
 	if (g->l4 == 0)

@@ -42,7 +42,8 @@ struct gso {
 
 /**
  * Begin with the super-packet of `len` bytes at `packet` that `h` describes. False if it is none or
- * not what `h` says: nothing in `h` is believed without looking (hdr_len least of all).
+ * not what `h` says: nothing in `h` is believed without looking (hdr_len least of all). No super-packet
+ * is longer than 65,535 bytes, so that no packet is.
  */
 bool gso_open(struct gso *g, const struct virtio_net_hdr *h, uint8_t *packet, size_t len);
 

@@ -258,6 +258,20 @@ static void headers_have_a_limit(void **state)
 	}
 }
 
+static void nothing_is_longer_than_65535_bytes(void **state)
+{
+	struct recipe r = { .v6 = true, .payload = 65535 - 60 };
+	size_t len = make(super, &r);
+	struct virtio_net_hdr h = make_super(super, len, 65535);
+
+	(void)state;
+	assert_int_equal(cut_and_compare(&h, len), 1);
+	r.payload++;
+	len = make(super, &r);
+	h = make_super(super, len, 65535);
+	assert_false(opens(&h, len));
+}
+
 static void header_has_to_agree(void **state)
 {
 	struct recipe tcp = { .payload = 300 }, udp = { .udp = true, .v6 = true, .payload = 300 };
@@ -354,6 +368,7 @@ int main(void)
 		cmocka_unit_test(checksum_is_made_without_being_asked),
 		cmocka_unit_test(lies_are_refused),
 		cmocka_unit_test(headers_have_a_limit),
+		cmocka_unit_test(nothing_is_longer_than_65535_bytes),
 		cmocka_unit_test(header_has_to_agree),
 		cmocka_unit_test(single_packets_get_their_checksum),
 		cmocka_unit_test(checksum_outside_the_packet_is_refused),
