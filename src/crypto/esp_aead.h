@@ -1,6 +1,6 @@
 /*
  * Packet protection for user-space ESP, in batches, with a provider chosen at start:
- * our own AES-GCM and libipsec-mb on x86-64, OpenSSL elsewhere. RFC 4106, 7634, 3602 + 4868, 4303.
+ * our own AES-GCM and libipsec-mb on x86-64, OpenSSL elsewhere. RFC 4106, 7634, 3602, 4868, 4303.
  */
 #ifndef CRYPTO_ESP_AEAD_H
 #define CRYPTO_ESP_AEAD_H

@@ -30,7 +30,7 @@
 #include "crypto/esp_provider.h"
 
 enum { BURST_MAX = 64, ESP_HEADER_BYTES = 8, ESN_AAD_BYTES = 12, HIGH_BYTES = 4 };
-enum { COVERED_MAX = 65000, ICV_MAX = 32, STATE_MAX = 64, SCHEDULE_BYTES = 16 * 15 };
+enum { LEN_MAX = 65000, ICV_MAX = 32, STATE_MAX = 64, SCHEDULE_BYTES = 16 * 15 };
 
 struct hash {
 	IMB_HASH_ALG id;
@@ -223,7 +223,7 @@ static size_t covered(const struct burst_cipher *c, const struct esp_packet_job 
 
 static bool job_sound(const struct burst_cipher *c, const struct esp_packet_job *job)
 {
-	return job->len <= COVERED_MAX && (c->cipher_key_bytes == 0 || job->len % 16 == 0) &&
+	return job->len <= LEN_MAX && (c->cipher_key_bytes == 0 || job->len % 16 == 0) &&
 	       job->text == job->esp + ESP_HEADER_BYTES + c->iv_bytes &&
 	       job->icv == job->text + job->len;
 }

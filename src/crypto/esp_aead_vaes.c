@@ -41,7 +41,7 @@ struct vaes_cipher {
 	uint8_t round_keys[ROUND_KEYS_MAX][BLOCK_BYTES];
 	uint8_t powers[GROUP_BLOCKS][BLOCK_BYTES]; /* of H: 16th to first */
 };
-_Static_assert(sizeof(struct vaes_cipher) == ESP_CIPHER_HOT_BYTES, "what a packet reads is eight cache lines");
+_Static_assert(sizeof(struct vaes_cipher) == ESP_CIPHER_HOT_BYTES, "it is prefetched whole");
 _Static_assert(offsetof(struct vaes_cipher, powers) % 64 == 0, "loads do not straddle lines");
 
 /* A sum of products before its reduction, in each of the four lanes. */

@@ -3,7 +3,7 @@
  * and two threads, one key and many. Nanoseconds a packet, the median of batches, so that a
  * busy machine spoils few; rounds with one and with two threads take turns.
  *
- *   bench_cipher [--json] [--keys N] [--rounds N] [--provider TEXT] [--suite TEXT]
+ *   build/tests/bench/cipher [--json] [--keys N] [--rounds N] [--provider TEXT] [--suite TEXT]
  *
  * TEXT selects rows whose name contains it. With many keys every packet has a key of its own,
  * taken at random and prefetched some packets ahead, as a worker does.
@@ -96,7 +96,7 @@ static uint64_t random_next(uint64_t *seed)
 
 static _Noreturn void fail(const char *what)
 {
-	fprintf(stderr, "bench_cipher: %s\n", what);
+	fprintf(stderr, "cipher: %s\n", what);
 	exit(1);
 }
 
@@ -362,7 +362,7 @@ int main(int argc, char **argv)
 	int count_max;
 
 	if (!read_options(argc, argv)) {
-		fprintf(stderr, "usage: bench_cipher [--json] [--keys N] [--rounds N]"
+		fprintf(stderr, "usage: cipher [--json] [--keys N] [--rounds N]"
 				" [--provider TEXT] [--suite TEXT]\n");
 		return 2;
 	}
