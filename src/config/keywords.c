@@ -467,7 +467,7 @@ static const struct keyword keywords[] = {
 	    "keep the VTI device"),
 	ROW("ipsec-interface", CONN, STRING, NONE, "no", "4.5",
 	    "XFRM device: yes or its number"),
-	ROW("clones", CONN, NUMBER, ACTIVE, "yes", "5.0",
+	ROW("clones", CONN, NUMBER, ACTIVE, "no", "5.0",
 	    "Child SAs that are each for one worker alone, so that a tunnel uses several processors (RFC 9611): "
 	    "as many as there are workers, none, or at most so many; the peer must know of it",
 	    VALUES({ "no", 0 }, { "yes", CLONES_MAX }), .max = CLONES_MAX, AT_CONN(clones)),

@@ -96,8 +96,7 @@ static void sa_record_put(struct esp_backend *b, struct sa_record *r)
 
 static unsigned op_resources(struct backend *base)
 {
-	(void)base;
-	return 1; /* SAs of a connection share one worker */
+	return self(base)->worker_count;
 }
 
 static uint32_t op_alloc_spi(struct backend *base, const struct ip_address *local,

@@ -139,7 +139,7 @@ void esp_workers_policies(struct esp_backend *b, const struct policy_list *list)
 unsigned esp_worker_of(const struct esp_backend *b, uint32_t reqid, unsigned resource)
 {
 	/* reqids of connections lie four apart */
-	return (reqid / 4 + resource) % b->worker_count;
+	return (resource ? resource - 1 : reqid / 4) % b->worker_count;
 }
 
 /*

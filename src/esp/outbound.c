@@ -83,24 +83,23 @@ static void hold(struct esp_worker *w, uint32_t reqid, const uint8_t *packet, si
 	w->held_count++;
 }
 
-/* The newest SA that covers the flow: one of ours, if there is one (RFC 9611), else another worker's. */
+/* How well an SA suits this worker: its own, that of all in its own hands, that of all, another's. */
+static int suits(const struct esp_worker *w, const struct sa_out *sa)
+{
+	return (sa->worker == w->index ? 2 : 0) + ((sa->resource != 0) == (sa->worker == w->index));
+}
+
+/* The newest of the SAs that cover the flow and suit best (RFC 9611). */
 static struct sa_out *sa_of_policy(const struct esp_worker *w, struct policy_state *state,
 				   const struct flow *f)
 {
 	const struct sa_list *list = atomic_load_explicit(&state->out, memory_order_acquire);
-	struct sa_out *other = NULL;
+	struct sa_out *best = NULL;
 
-	for (size_t i = 0; list && i < list->count; i++) {
-		struct sa_out *sa = list->sa[i];
-
-		if (!sa_covers_outbound(&sa->c, f))
-			continue;
-		if (sa->worker == w->index)
-			return sa;
-		if (!other || (sa->resource == 0 && other->resource != 0))
-			other = sa;
-	}
-	return other;
+	for (size_t i = 0; list && i < list->count; i++)
+		if ((!best || suits(w, list->sa[i]) > suits(w, best)) && sa_covers_outbound(&list->sa[i]->c, f))
+			best = list->sa[i];
+	return best;
 }
 
 /* The SA of a flow, from the cache or the policies; else NULL and the policy, NULL if none. */

@@ -5,7 +5,8 @@
 #include "esp/gso.h"
 #include "esp/worker.h"
 
-enum { NEXT_IPV4 = 4, NEXT_IPV6 = 41, IPV6_MTU_MIN = 1280, AHEAD = 4 };
+enum { NEXT_IPV4 = 4, NEXT_IPV6 = 41, IPV6_MTU_MIN = 1280 };
+enum { AHEAD = 4, SOON = 2 }; /* packets whose SA, and whose key, is asked for before its turn */
 
 /* --- one packet --------------------------------------------------------------------------- */
 
@@ -153,6 +154,8 @@ static void seal_pending(struct esp_worker *w)
 		end = first + 1;
 		if (w->jobs[first].ok)
 			continue;
+		if (first + SOON < w->out_count)
+			esp_cipher_prefetch(w->out[first + SOON].sa->c.cipher);
 		for (; end < w->out_count && w->out[end].sa == sa && !w->jobs[end].ok; end++)
 			;
 		esp_cipher_seal(sa->c.cipher, &w->jobs[first], end - first);

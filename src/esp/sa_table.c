@@ -211,6 +211,7 @@ struct sa_out *sa_out_new(const struct child_sa *sa, const char **why)
 	if (!out)
 		return NULL;
 	out->worker = SPI_WORKER(sa->in.spi);
+	out->resource = sa->resource;
 	out->encap_dscp = sa->encap_dscp;
 	out->no_pmtu_disc = sa->no_pmtu_disc;
 	out->tfc_pad = sa->tfc_pad;

@@ -131,7 +131,7 @@ static void defaults(void **state)
 	assert_int_equal(c->rekey_margin_s, 540);
 	assert_int_equal(c->rekey_fuzz_percent, 100);
 	assert_int_equal(c->replay_window, 128);
-	assert_int_equal(c->clones, 64); /* as many as there are workers */
+	assert_int_equal(c->clones, 0); /* one Child SA for all traffic */
 	assert_int_equal(c->retransmit_interval_ms, 500);
 	assert_int_equal(c->retransmit_timeout_s, 60);
 	assert_int_equal(c->dpd_delay_s, 0);

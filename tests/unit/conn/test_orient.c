@@ -208,8 +208,8 @@ static void test_resources(void **state)
 		const char *clones;
 		unsigned of_backend, resources;
 	} cases[] = {
-		{ "", 1, 1 }, { "", 4, 4 }, { "    clones=yes\n", 4, 4 }, { "    clones=no\n", 4, 0 },
-		{ "    clones=0\n", 4, 0 }, { "    clones=2\n", 4, 2 }, { "    clones=8\n", 4, 4 }, { "", 100, 64 },
+		{ "", 1, 0 }, { "", 4, 0 }, { "    clones=yes\n", 1, 1 }, { "    clones=yes\n", 4, 4 }, { "    clones=no\n", 4, 0 },
+		{ "    clones=0\n", 4, 0 }, { "    clones=2\n", 4, 2 }, { "    clones=8\n", 4, 4 }, { "    clones=yes\n", 100, 64 },
 	};
 	char text[512];
 
