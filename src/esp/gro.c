@@ -103,12 +103,20 @@ static bool same_flow(const struct gro_item *it, const struct parsed *x)
 	       word64(a + 24) == word64(b + 24) && word64(a + 32) == word64(b + 32) && a[6] == b[6];
 }
 
+/* Ports and the ends of the addresses. */
+static uint32_t key_of(const struct parsed *x)
+{
+	return word32(x->p + x->l4) * 0x9e3779b1 + word32(x->p + x->l4 - 4) * 0x85ebca6b + word32(x->p + x->l4 - 20 + 12);
+}
+
 static struct gro_item *find(struct gro *g, const struct parsed *x)
 {
-	if (g->used && same_flow(&g->items[g->last], x))
+	uint32_t key = key_of(x);
+
+	if (g->used && g->key[g->last] == key && same_flow(&g->items[g->last], x))
 		return &g->items[g->last];
 	for (uint32_t i = 0; i < g->used; i++)
-		if (same_flow(&g->items[i], x)) {
+		if (g->key[i] == key && same_flow(&g->items[i], x)) {
 			g->last = i;
 			return &g->items[i];
 		}
@@ -317,6 +325,7 @@ static struct gro_item *new_item(struct gro *g, const struct parsed *x)
 		g->victim = (g->victim + 1) % GRO_ITEMS;
 		item_write(g, &g->items[g->last]);
 	}
+	g->key[g->last] = key_of(x);
 	it = &g->items[g->last];
 	it->count = 0;
 	it->l4 = (uint8_t)x->l4;

@@ -46,6 +46,7 @@ struct gro {
 	bool tcp, udp; /* what may be merged: what the device takes */
 	/* the rest is the functions' own */
 	uint32_t used, last, victim; /* items: that know a flow; found last; to give up next */
+	uint32_t key[GRO_ITEMS];     /* of each one's flow: most are told apart without a look at the item */
 	struct gro_item items[GRO_ITEMS];
 };
 

@@ -49,8 +49,9 @@ static bool flow_parse_v4(const uint8_t *p, size_t len, struct flow *f)
 	if (header < IPV4_HEADER || total < header || total > len)
 		return false;
 	frag = load_be16(p + 6);
-	f->src = ip_address_from_bytes(BYTES(p + 12, 4));
-	f->dst = ip_address_from_bytes(BYTES(p + 16, 4));
+	f->src.family = f->dst.family = AF_INET;
+	memcpy(f->src.bytes, p + 12, 4);
+	memcpy(f->dst.bytes, p + 16, 4);
 	f->tos = p[1];
 	f->protocol = f->base_next = p[9];
 	f->base_len = (uint16_t)header;
@@ -72,8 +73,9 @@ static bool flow_parse_v6(const uint8_t *p, size_t len, struct flow *f)
 	total = IPV6_HEADER + (size_t)load_be16(p + 4);
 	if (total > len)
 		return false;
-	f->src = ip_address_from_bytes(BYTES(p + 8, 16));
-	f->dst = ip_address_from_bytes(BYTES(p + 24, 16));
+	f->src.family = f->dst.family = AF_INET6;
+	memcpy(f->src.bytes, p + 8, 16);
+	memcpy(f->dst.bytes, p + 24, 16);
 	f->tos = (uint8_t)(p[0] << 4 | p[1] >> 4);
 	f->protocol = f->base_next = p[6];
 	f->base_len = IPV6_HEADER;

@@ -14,7 +14,6 @@ enum { READS_A_TURN = 4 * OUT_BATCH, BYTES_A_TURN = 1 << 20 };
 
 static void flow_key_of(const struct flow *f, struct flow_key *k)
 {
-	memset(k, 0, sizeof(*k));
 	memcpy(k->src, f->src.bytes, sizeof(k->src));
 	memcpy(k->dst, f->dst.bytes, sizeof(k->dst));
 	k->sport = f->sport;
@@ -22,17 +21,23 @@ static void flow_key_of(const struct flow *f, struct flow_key *k)
 	k->family = f->src.family;
 	k->protocol = f->protocol;
 	k->ports_known = f->ports_known;
+	k->zero = 0;
 }
 
-static size_t flow_slot(const struct flow_key *k)
+/* The entries that a flow may stand in. */
+static struct flow_entry *flow_ways(const struct esp_worker *w, const struct flow_key *k)
 {
+	static const uint64_t odd[] = {
+		UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1ce4e5b9), UINT64_C(0x94d049bb133111eb),
+		UINT64_C(0xd6e8feb86659fd93), UINT64_C(0xa0761d6478bd642f),
+	};
 	uint64_t words[sizeof(*k) / 8], h = 0;
 
-	_Static_assert(sizeof(*k) % 8 == 0, "the key is hashed by words");
+	_Static_assert(sizeof(*k) == sizeof(odd), "the key is hashed by words");
 	memcpy(words, k, sizeof(words));
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		h = (h ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
-	return (size_t)(h >> 40) & (FLOW_CACHE - 1);
+		h += (words[i] ^ words[i] >> 32) * odd[i];
+	return &w->flows[(h >> 40 & (FLOW_CACHE / FLOW_WAYS - 1)) * FLOW_WAYS];
 }
 
 /* Ask for an SA, once a second for each policy. */
@@ -103,24 +108,33 @@ static struct sa_out *sa_of_policy(const struct esp_worker *w, struct policy_sta
 }
 
 /* The SA of a flow, from the cache or the policies; else NULL and the policy, NULL if none. */
-static struct sa_out *lookup(struct esp_worker *w, const struct flow *f,
-			     const struct policy_entry **entry)
+static struct sa_out *lookup(struct esp_worker *w, const struct flow *f, const struct flow_key *key,
+			     struct flow_entry *ways, const struct policy_entry **entry)
 {
-	struct flow_entry *cached;
-	struct flow_key key;
 	struct sa_out *sa;
 
-	flow_key_of(f, &key);
-	cached = &w->flows[flow_slot(&key)];
-	if (cached->epoch == w->batch_epoch && memcmp(&cached->key, &key, sizeof(key)) == 0)
-		return cached->sa;
+	*entry = NULL;
+	for (size_t i = 0; i < FLOW_WAYS; i++)
+		if (ways[i].epoch == w->batch_epoch && memcmp(&ways[i].key, key, sizeof(*key)) == 0)
+			return ways[i].sa;
 	*entry = policy_list_find(w->batch_policies, f);
 	if (!*entry || (*entry)->action == POLICY_PASS || (*entry)->action == POLICY_DROP)
 		return NULL;
 	sa = sa_of_policy(w, (*entry)->state, f);
-	if (sa)
-		*cached = (struct flow_entry){ .key = key, .epoch = w->batch_epoch, .sa = sa };
+	if (sa) {
+		for (size_t i = FLOW_WAYS - 1; i > 0; i--) /* the oldest goes */
+			ways[i] = ways[i - 1];
+		ways[0] = (struct flow_entry){ .key = *key, .epoch = w->batch_epoch, .sa = sa };
+	}
 	return sa;
+}
+
+static struct sa_out *lookup_now(struct esp_worker *w, const struct flow *f, const struct policy_entry **entry)
+{
+	struct flow_key key;
+
+	flow_key_of(f, &key);
+	return lookup(w, f, &key, flow_ways(w, &key), entry);
 }
 
 /* The packet of a flow without an SA: kept (`packet` not NULL), or dropped for a reason. */
@@ -142,58 +156,110 @@ static void no_sa(struct esp_worker *w, const struct policy_entry *entry, const 
 
 /* --- taking a packet ---------------------------------------------------------------------- */
 
-uint8_t *outbound_room(struct esp_worker *w)
-{
-	if (w->taken_count == OUT_BATCH || ARENA_BYTES - w->arena_used < ARENA_READ)
-		protect_flush(w);
-	return w->arena + w->arena_used + SLOT_HEADROOM;
-}
-
 static bool is_super(const struct virtio_net_hdr *vnet)
 {
 	return (vnet->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) != VIRTIO_NET_HDR_GSO_NONE;
 }
 
+/* True if this worker is to send by `sa`; else the packet was dealt with. `packet` is writable. */
+static bool ours(struct esp_worker *w, struct sa_out *sa, const struct policy_entry *entry, const struct flow *f,
+		 const struct virtio_net_hdr *vnet, uint8_t *packet)
+{
+	if (!sa) {
+		/* a super-packet waits for no SA: its sender sends again, and less at once */
+		no_sa(w, entry, f, is_super(vnet) ? NULL : packet);
+		return false;
+	}
+	if (sa->worker == w->index || w->count == 1)
+		return true;
+	handover_clear(w, sa->worker, vnet, packet, f->total_len);
+	return false;
+}
+
+/*
+ * What was taken, in order. With many tunnels nothing that a packet needs is in the cache, and no loop
+ * waits for it: the first looks up all SAs, for which taking the packets has asked, and asks for them;
+ * the second asks for what they point to; the third has it all.
+ */
+static void flush_taken(struct esp_worker *w)
+{
+	static const struct virtio_net_hdr plain;
+
+	for (size_t i = 0; i < w->taken_count; i++) {
+		struct taken_packet *t = &w->taken[i];
+
+		t->sa = lookup(w, &t->flow, &t->key, t->ways, &t->entry);
+		if (t->sa && (i == 0 || t->sa != t[-1].sa))
+			sa_out_prefetch(t->sa);
+	}
+	for (size_t i = 0; i < w->taken_count; i++) {
+		struct taken_packet *t = &w->taken[i];
+
+		if (!ours(w, t->sa, t->entry, &t->flow, &plain, t->packet))
+			t->sa = NULL;
+		else if (i == 0 || t->sa != t[-1].sa)
+			sa_out_prefetch_rest(t->sa);
+	}
+	for (size_t i = 0; i < w->taken_count; i++)
+		if (w->taken[i].sa)
+			protect_packet(w, w->taken[i].sa, w->taken[i].packet, &w->taken[i].flow);
+	w->taken_count = 0;
+}
+
+uint8_t *outbound_room(struct esp_worker *w)
+{
+	if (w->taken_count == OUT_BATCH || ARENA_BYTES - w->arena_used < ARENA_READ)
+		outbound_flush(w);
+	return w->arena + w->arena_used + SLOT_HEADROOM;
+}
+
+static void take_super(struct esp_worker *w, const struct virtio_net_hdr *vnet, uint8_t *packet, const struct flow *f)
+{
+	const struct policy_entry *entry;
+	struct sa_out *sa;
+
+	flush_taken(w); /* came before it, goes before it */
+	sa = lookup_now(w, f, &entry);
+	if (ours(w, sa, entry, f, vnet, packet))
+		protect_super(w, sa, vnet, packet, f);
+}
+
 void outbound_take(struct esp_worker *w, const struct virtio_net_hdr *vnet, size_t len)
 {
 	uint8_t *packet = w->arena + w->arena_used + SLOT_HEADROOM;
-	const struct policy_entry *entry = NULL;
-	bool super = is_super(vnet);
-	struct sa_out *sa;
-	struct flow f;
+	struct taken_packet *t = &w->taken[w->taken_count];
 
-	if (!flow_parse(packet, len, &f)) {
+	if (!flow_parse(packet, len, &t->flow)) {
 		worker_drop(w, DROP_OUT_NOT_IP);
 		return;
 	}
-	sa = lookup(w, &f, &entry);
-	if (sa && sa->worker != w->index && w->count > 1) {
-		handover_clear(w, sa->worker, vnet, packet, f.total_len);
+	if (is_super(vnet)) {
+		struct flow f = t->flow;
+
+		take_super(w, vnet, packet, &f);
 		return;
 	}
-	if (sa && super) {
-		protect_super(w, sa, vnet, packet, &f);
-		return;
-	}
-	if (!super && (vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-	    !gso_checksum(vnet, packet, f.total_len)) {
+	if ((vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && !gso_checksum(vnet, packet, t->flow.total_len)) {
 		worker_drop(w, DROP_OUT_NOT_IP);
-	} else if (!sa) {
-		/* a super-packet waits for no SA: its sender sends again, and less at once */
-		no_sa(w, entry, &f, super ? NULL : packet);
-	} else if (f.total_len > PACKET_MAX) {
+		return;
+	}
+	if (t->flow.total_len > PACKET_MAX) {
 		worker_drop(w, DROP_OUT_TOO_BIG);
-	} else {
-		w->taken[w->taken_count++] = (struct taken_packet){ sa, packet, f };
-		/* traffic flow padding needs room behind the packet */
-		w->arena_used += (SLOT_HEADROOM + (sa->tfc_pad ? PACKET_MAX : f.total_len) + SLOT_TAIL + 63) &
-				 ~(size_t)63;
+		return;
 	}
+	t->packet = packet;
+	flow_key_of(&t->flow, &t->key);
+	t->ways = flow_ways(w, &t->key);
+	lines_prefetch(t->ways, FLOW_WAYS * sizeof(*t->ways));
+	w->arena_used += (SLOT_HEADROOM + t->flow.total_len + SLOT_TAIL + 63) & ~(size_t)63;
+	w->taken_count++;
 }
 
 void outbound_flush(struct esp_worker *w)
 {
+	flush_taken(w);
 	protect_flush(w);
+	w->arena_used = 0;
 }
 
 /* --- where packets come from -------------------------------------------------------------- */
@@ -225,7 +291,7 @@ void outbound_release(struct esp_worker *w)
 	static const struct virtio_net_hdr plain;
 
 	for (size_t i = 0; i < HELD_MAX && w->held_count; i++) {
-		const struct policy_entry *entry = NULL;
+		const struct policy_entry *entry;
 		struct held_packet *h = &w->held[i];
 		struct flow f;
 
@@ -233,7 +299,7 @@ void outbound_release(struct esp_worker *w)
 			continue;
 		if (w->now_us - h->since_us > HELD_US) {
 			worker_drop(w, DROP_OUT_NO_SA);
-		} else if (flow_parse(h->packet, h->len, &f) && !lookup(w, &f, &entry)) {
+		} else if (flow_parse(h->packet, h->len, &f) && !lookup_now(w, &f, &entry)) {
 			continue; /* still none */
 		} else {
 			memcpy(outbound_room(w), h->packet, h->len);

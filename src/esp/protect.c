@@ -6,7 +6,6 @@
 #include "esp/worker.h"
 
 enum { NEXT_IPV4 = 4, NEXT_IPV6 = 41, IPV6_MTU_MIN = 1280 };
-enum { AHEAD = 4, SOON = 2 }; /* packets whose SA, and whose key, is asked for before its turn */
 
 /* --- one packet --------------------------------------------------------------------------- */
 
@@ -154,8 +153,6 @@ static void seal_pending(struct esp_worker *w)
 		end = first + 1;
 		if (w->jobs[first].ok)
 			continue;
-		if (first + SOON < w->out_count)
-			esp_cipher_prefetch(w->out[first + SOON].sa->c.cipher);
 		for (; end < w->out_count && w->out[end].sa == sa && !w->jobs[end].ok; end++)
 			;
 		esp_cipher_seal(sa->c.cipher, &w->jobs[first], end - first);
@@ -216,24 +213,10 @@ static void wrap_single(struct esp_worker *w, struct sa_out *sa, uint8_t *packet
 	count_out(w, f);
 }
 
-static void wrap_taken(struct esp_worker *w)
-{
-	for (size_t i = 0; i < w->taken_count; i++) {
-		struct taken_packet *t = &w->taken[i];
-
-		if (i + AHEAD < w->taken_count)
-			sa_out_prefetch(t[AHEAD].sa);
-		wrap_single(w, t->sa, t->packet, &t->flow);
-	}
-	w->taken_count = 0;
-}
-
 void protect_flush(struct esp_worker *w)
 {
-	wrap_taken(w);
 	if (w->out_count)
 		send_out(w);
-	w->arena_used = 0;
 }
 
 /* --- super-packets -------------------------------------------------------------------------- */
@@ -287,7 +270,7 @@ static void seal_segment(struct esp_worker *w, struct sa_out *sa, uint8_t *packe
 	count_out(w, f);
 }
 
-/* The same by way of a copy: for padding that needs room, and ciphers that are faster in batches. */
+/* The same by way of a copy, which leaves the packet as it is and has room behind it. */
 static void copy_segment(struct esp_worker *w, struct sa_out *sa, const uint8_t *packet, const struct flow *f)
 {
 	uint8_t *slot;
@@ -302,16 +285,23 @@ static void copy_segment(struct esp_worker *w, struct sa_out *sa, const uint8_t 
 	wrap_single(w, sa, slot, f);
 }
 
+void protect_packet(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, const struct flow *f)
+{
+	if (sa->tfc_pad)
+		copy_segment(w, sa, packet, f);
+	else
+		wrap_single(w, sa, packet, f);
+}
+
 void protect_super(struct esp_worker *w, struct sa_out *sa, const struct virtio_net_hdr *vnet,
 		   uint8_t *packet, const struct flow *f)
 {
-	bool copy = sa->tfc_pad || sa->c.random_iv;
+	bool copy = sa->tfc_pad || sa->c.random_iv; /* CBC is faster in batches */
 	struct flow one = *f;
 	struct gso gso;
 	uint8_t *segment;
 	size_t len;
 
-	wrap_taken(w); /* came before it, goes before it */
 	if (!gso_open(&gso, vnet, packet, f->total_len)) {
 		worker_drop(w, DROP_OUT_NOT_IP);
 		return;

@@ -231,6 +231,7 @@ struct sa_path *sa_path_new(const struct esp_path *path, uint8_t socket)
 {
 	struct sa_path *p = calloc(1, sizeof(*p));
 	struct ip_endpoint to = path->remote;
+	struct sockaddr_storage ss;
 
 	if (!p)
 		return NULL;
@@ -240,6 +241,7 @@ struct sa_path *sa_path_new(const struct esp_path *path, uint8_t socket)
 	p->socket = socket;
 	if (!path->udp_encap)
 		to.port = 0; /* a raw socket takes a port for a protocol */
-	p->to_len = ip_endpoint_to_sockaddr(&to, &p->to);
+	p->to_len = ip_endpoint_to_sockaddr(&to, &ss);
+	memcpy(&p->to, &ss, p->to_len);
 	return p;
 }

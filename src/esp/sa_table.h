@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -63,8 +64,11 @@ struct sa_path {
 	struct ip_endpoint local, remote;
 	bool udp_encap;
 	uint8_t socket; /* index of the UDP socket, with udp_encap */
-	struct sockaddr_storage to;
 	socklen_t to_len;
+	union {
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} to;
 };
 
 struct sa_out {
@@ -122,6 +126,12 @@ static inline struct sa_in *sa_table_get(const struct sa_table *t, uint32_t spi)
 	return sa && sa->c.spi == spi ? sa : NULL;
 }
 
+static inline void lines_prefetch(const void *p, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch((const void *)((uintptr_t)p + i));
+}
+
 /** Three steps of sa_table_get() for those who have other things to do in between: the slot, */
 static inline void sa_table_prefetch(const struct sa_table *t, uint32_t spi)
 {
@@ -133,26 +143,27 @@ static inline struct sa_in *sa_table_get_soon(const struct sa_table *t, uint32_t
 {
 	struct sa_in *sa = atomic_load_explicit(&t->slots[SPI_INDEX(spi)], memory_order_acquire);
 
-	if (sa) {
-		__builtin_prefetch(sa);
-		__builtin_prefetch((const uint8_t *)sa + 64);
-		__builtin_prefetch((const uint8_t *)sa + 128);
-	}
+	if (sa)
+		lines_prefetch(sa, sizeof(*sa) + 2 * sizeof(struct traffic_selector));
 	return sa;
 }
 
 /** and what it points to. */
 static inline void sa_in_prefetch(const struct sa_in *sa)
 {
-	__builtin_prefetch(sa->replay);
-	__builtin_prefetch((const uint8_t *)sa->replay + 64);
+	lines_prefetch(sa->replay, sizeof(*sa->replay) + 64);
+	esp_cipher_prefetch(sa->c.cipher);
 }
 
 static inline void sa_out_prefetch(const struct sa_out *sa)
 {
-	__builtin_prefetch(sa);
-	__builtin_prefetch((const uint8_t *)sa + 64);
-	__builtin_prefetch((const uint8_t *)sa + 128);
+	lines_prefetch(sa, sizeof(*sa));
+}
+
+static inline void sa_out_prefetch_rest(const struct sa_out *sa)
+{
+	lines_prefetch(atomic_load_explicit(&sa->path, memory_order_acquire), sizeof(struct sa_path));
+	esp_cipher_prefetch(sa->c.cipher);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -36,6 +37,15 @@ static const struct esp_features no_features;
 
 /* --- for the daemon's thread -------------------------------------------------------------- */
 
+/* Zeroed by the kernel, page by page when a flow comes to stand there. */
+static struct flow_entry *flows_new(void)
+{
+	void *p = mmap(NULL, FLOW_CACHE * sizeof(struct flow_entry), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
 bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_table *sas)
 {
 	memset(w, 0, sizeof(*w));
@@ -47,7 +57,8 @@ bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_tab
 		atomic_init(&w->udp[i].fd, -1);
 	atomic_init(&w->epoch, 1);
 	atomic_init(&w->tun_mtu, 1280);
-	w->flows = calloc(FLOW_CACHE, sizeof(*w->flows));
+	_Static_assert(sizeof(*w->flows) == 64, "a cache line");
+	w->flows = flows_new();
 	w->held = calloc(HELD_MAX, sizeof(*w->held));
 	w->arena = aligned_alloc(64, ARENA_BYTES);
 	w->sealed = aligned_alloc(64, SEALED_BYTES);
@@ -156,7 +167,8 @@ void worker_close(struct esp_worker *w)
 	for (unsigned i = 0; w->strangers && i < w->count; i++)
 		ring_free(&w->strangers[i]);
 	free(w->strangers);
-	free(w->flows);
+	if (w->flows)
+		munmap(w->flows, FLOW_CACHE * sizeof(*w->flows));
 	free_wiped(w->held, HELD_MAX * sizeof(*w->held));
 	free_wiped(w->arena, ARENA_BYTES);
 	free_wiped(w->recv_buf, (size_t)RECV_BATCH * RECV_STRIDE);
@@ -203,7 +215,7 @@ bool worker_tell(struct esp_worker *w, const struct worker_event *e)
 	return true;
 }
 
-bool worker_limits(struct esp_worker *w, struct sa_common *c, enum sa_direction direction)
+bool worker_limits_near(struct esp_worker *w, struct sa_common *c, enum sa_direction direction)
 {
 	uint64_t packets = counter_get(&c->packets), bytes = counter_get(&c->bytes);
 	bool hard = packets >= c->limits.hard_packets || bytes >= c->limits.hard_bytes;

@@ -51,7 +51,8 @@ enum {
 	UDP_SOCKETS_MAX = 64,
 	HELD_MAX = 64,         /* packets that wait for an SA */
 	HELD_PER_POLICY = 8,
-	FLOW_CACHE = 4096,     /* a power of two */
+	FLOW_CACHE = 1 << 19,  /* a power of two; memory comes with use */
+	FLOW_WAYS = 4,         /* entries that one flow may stand in */
 	RANDOM_POOL = 4096,
 };
 #define HELD_US (2 * UINT64_C(1000000))
@@ -102,13 +103,6 @@ struct in_packet {
 	uint64_t seq;
 };
 
-/** A packet of TUN whose SA is known. */
-struct taken_packet {
-	struct sa_out *sa;
-	uint8_t *packet;
-	struct flow flow;
-};
-
 /** A packet on its way out; `wire` has the outer header on IPv4 raw sockets. */
 struct out_packet {
 	struct sa_out *sa;
@@ -124,10 +118,22 @@ struct flow_key {
 	uint8_t family, protocol, ports_known, zero;
 };
 
+/** A flow whose SA is known, in a cache line. */
 struct flow_entry {
 	struct flow_key key;
 	uint64_t epoch; /* 0: empty */
 	struct sa_out *sa;
+	uint64_t unused;
+};
+
+/** A packet of TUN on its way to an SA. */
+struct taken_packet {
+	struct sa_out *sa;
+	struct flow_entry *ways; /* where its flow may be known */
+	const struct policy_entry *entry;
+	uint8_t *packet;
+	struct flow flow;
+	struct flow_key key;
 };
 
 struct held_packet {
@@ -225,7 +231,13 @@ void worker_changed(struct esp_worker *w);
 /** Tell the daemon's thread; false (and counted) when its queue is full. */
 bool worker_tell(struct esp_worker *w, const struct worker_event *e);
 /** Events of an SA's limits, once each. True when the hard one is reached. */
-bool worker_limits(struct esp_worker *w, struct sa_common *c, enum sa_direction direction);
+bool worker_limits_near(struct esp_worker *w, struct sa_common *c, enum sa_direction direction);
+static inline bool worker_limits(struct esp_worker *w, struct sa_common *c, enum sa_direction direction)
+{
+	if (counter_get(&c->packets) < c->limits.soft_packets && counter_get(&c->bytes) < c->limits.soft_bytes)
+		return false; /* as nearly always */
+	return worker_limits_near(w, c, direction);
+}
 /** TUN is no device any more: no longer watched, and the daemon's thread is told. */
 void worker_device_gone(struct esp_worker *w);
 /** `len` unpredictable bytes (RFC 3602 §2: the IV of CBC). */
@@ -252,7 +264,9 @@ void outbound_flush(struct esp_worker *w);
  */
 bool protect_wrap(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, const struct flow *f,
 		  struct out_packet *out, struct esp_packet_job *job, enum esp_drop *why);
-/** Wrap what was taken, seal it, and send all. */
+/** Wrap the packet, to be sealed and sent at the latest by protect_flush(); it is changed, and stays until then. */
+void protect_packet(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, const struct flow *f);
+/** Seal and send all. */
 void protect_flush(struct esp_worker *w);
 /** Cut the super-packet of `len` bytes at `packet`, a packet of `f`, into ESP packets of `sa`, sealed. */
 void protect_super(struct esp_worker *w, struct sa_out *sa, const struct virtio_net_hdr *vnet,
