@@ -43,23 +43,19 @@ static void add_base(struct guard *g, struct text *t)
 		  * translated */
 		 "add chain " TABLE " from_clear { type filter hook prerouting priority -300; }\n"
 		 "add chain " TABLE " to_clear { type filter hook postrouting priority -10; }\n");
-	text_add(t, "add rule " TABLE " from_clear iifname \"%s\" accept\n"
-		 "add rule " TABLE " from_clear iifname \"lo\" accept\n"
-		 "add rule " TABLE " to_clear oifname \"%s\" accept\n"
-		 "add rule " TABLE " to_clear oifname \"lo\" accept\n", g->tun, g->tun);
+	/* the most frequent first: what protects is what a gateway sees most of */
 	text_add(t, "add rule " TABLE " to_clear meta mark & 0x%x == 0x%x accept\n", ESP_MARK_MASK,
 		 ESP_MARK);
-	/* neighbour discovery is the link's own; ESP and IKE to our end points are what protects */
+	for (int v6 = 0; v6 < 2; v6++)
+		text_add(t, "add rule " TABLE " from_clear meta l4proto 50 %s accept\n"
+			 "add rule " TABLE " from_clear udp dport { 500, 4500 } %s accept\n",
+			 v6 ? "ip6 daddr @own6" : "ip daddr @own4", v6 ? "ip6 daddr @own6" : "ip daddr @own4");
+	text_add(t, "add rule " TABLE " from_clear iifname { \"%s\", \"lo\" } accept\n"
+		 "add rule " TABLE " to_clear oifname { \"%s\", \"lo\" } accept\n", g->tun, g->tun);
+	/* neighbour discovery is the link's own */
 	for (int in = 0; in < 2; in++)
 		text_add(t, "add rule " TABLE " %s meta l4proto 58 icmpv6 type 133-137 accept\n",
 			 in ? "from_clear" : "to_clear");
-	for (int v6 = 0; v6 < 2; v6++) {
-		const char *to = v6 ? "ip6 daddr @own6" : "ip daddr @own4";
-
-		text_add(t, "add rule " TABLE " from_clear %s meta l4proto 50 accept\n", to);
-		text_add(t, "add rule " TABLE " from_clear %s udp dport 500 accept\n", to);
-		text_add(t, "add rule " TABLE " from_clear %s udp dport 4500 accept\n", to);
-	}
 }
 
 static bool whole_family(const struct traffic_selector *ts)

@@ -8,8 +8,10 @@
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "esp/esp.h"
@@ -106,12 +108,22 @@ bool wire_open(struct esp_worker *w)
 	return true;
 }
 
+/* Kernels before 5.12 have UDP_GRO, but it is not to be relied on there. */
+static bool gro_sound(void)
+{
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 5 || (major == 5 && minor >= 12));
+}
+
 void wire_probe(struct esp_features *features)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	features->udp_segment &= fd >= 0 && set_int(fd, IPPROTO_UDP, UDP_SEGMENT, 1000);
-	features->udp_gro &= fd >= 0 && set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
+	features->udp_gro &= gro_sound() && fd >= 0 && set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
 	features->udp_segments_max = SEGMENTS_OLD;
 	if (fd >= 0)
 		close(fd);
