@@ -319,13 +319,13 @@ static json_t *encapsulation_json(const struct esp_backend *b)
 		native += !r->sa.path.udp_encap;
 	}
 	if (!f->udp_segment && !f->udp_gro)
-		return json_sprintf("%zu Child SAs native ESP, %zu in UDP; this kernel takes and gives their packets one by one",
+		return json_sprintf("native ESP: %zu, in UDP: %zu; this kernel takes and gives the packets of both one by one",
 				    native, udp);
 	if (native)
-		return json_sprintf("%zu Child SAs native ESP, whose packets the kernel takes and gives one by one; with encapsulation=yes "
-				    "(ESP in UDP) up to %u at once: several times faster. %zu Child SAs in UDP",
-				    native, f->udp_segments_max, udp);
-	return json_sprintf("%zu Child SAs in UDP: the kernel takes and gives up to %u packets at once; native ESP would go one by one",
+		return json_sprintf("native ESP: %zu, in UDP: %zu; the kernel takes and gives packets of native ESP one by one, "
+				    "of ESP in UDP (encapsulation=yes) up to %u at once: several times faster",
+				    native, udp, f->udp_segments_max);
+	return json_sprintf("native ESP: 0, in UDP: %zu; the kernel takes and gives up to %u packets at once, of native ESP one",
 			    udp, f->udp_segments_max);
 }
 

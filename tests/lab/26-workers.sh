@@ -103,7 +103,7 @@ round "native ESP" 3 2 "" auto=add
 check "the SAs have all three workers of router1 as owners" equal "$(owners router1)" 3
 check "and both of router2" equal "$(owners router2)" 2
 check "status names the workers" equal "$(backend router1 workers)" 3
-check "and the encapsulation, with what the other would bring" says 'encapsulation: 5 Child SAs native ESP.*encapsulation=yes' on router1 ipsec status
+check "and the encapsulation, with what the other would bring" says 'encapsulation: native ESP: 5, in UDP: 0;.*encapsulation=yes' on router1 ipsec status
 check "with several tunnels some packets reached the wrong worker first, and then the right one" less 0 "$(backend router1 traffic.handed_over)"
 check "stop" quit
 
