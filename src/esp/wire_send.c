@@ -240,8 +240,9 @@ void wire_send(struct esp_worker *w, const struct out_packet *packets, size_t n)
 			continue;
 		}
 		b.count = b.iov_count = 0;
-		while (end < n && b.count < OUT_MESSAGES && socket_of(w, &packets[end]) == fd)
+		do { /* the first one by this socket, even if it is being closed at this moment */
 			end = add_message(w, &b, packets, end, n);
+		} while (end < n && b.count < OUT_MESSAGES && socket_of(w, &packets[end]) == fd);
 		at = send_batch(w, fd, &b, packets);
 	}
 }
