@@ -130,6 +130,9 @@ static bool deliver(struct esp_worker *w, const struct sa_in *sa, const struct i
 
 	if (deliver_next(w, sa, p, text, len, inner_len))
 		return true;
+	/* IPv6's header is longer than what it replaces: it reaches into a packet in front of this one */
+	if (sa->c.transport && p->udp && p->dst.family == AF_INET6)
+		inbound_flush(w);
 	if (!inbound_unwrap(sa, p, text, len, &inner, inner_len, why))
 		return false;
 	gro_add(&w->gro, inner, *inner_len, sa);

@@ -274,6 +274,43 @@ static void transport_mode_rebuilds_the_header(void **state)
 	rig_free(r);
 }
 
+/* The kernel puts datagrams together without a gap, and IPv6's header is longer than what it replaces. */
+static void transport_mode_leaves_its_neighbour_whole(void **state)
+{
+	static const struct esp_features tcp = { .tun_tso = true };
+	enum { TCP = 20, PAYLOAD = 10 /* and no padding */ };
+	struct child_sa sa = make_sa(ENCR_AES_GCM_16, 128, false, MODE_TRANSPORT);
+	uint8_t packet[2][TEXT_MAX] = { { 0 } }, got[TEXT_MAX], both[RECV_HEADROOM + 512];
+	struct in_packet p[2];
+	struct rig *r;
+	size_t at = RECV_HEADROOM, len = 0;
+
+	(void)state;
+	assert_true(ip_address_parse("2001:db8:1::1", &sa.path.local.address));
+	assert_true(ip_address_parse("2001:db8:2::1", &sa.path.remote.address));
+	sa.path.udp_encap = true;
+	r = rig_new(&sa);
+	r->w.features = &tcp;
+	inbound_init(&r->w);
+	for (size_t i = 0; i < 2; i++) {
+		len = make_v6(packet[i], TCP + PAYLOAD);
+		packet[i][6] = IPPROTO_TCP;
+		packet[i][IPV6_HEADER] = (uint8_t)i; /* two flows: both are kept until the end of the batch */
+		packet[i][IPV6_HEADER + 12] = TCP << 2;
+		packet[i][IPV6_HEADER + 13] = 0x10; /* ACK */
+		p[i] = protect(r, packet[i], len);
+		memcpy(both + at, p[i].esp, p[i].len);
+		p[i].esp = both + at;
+		at += p[i].len;
+	}
+	take(r, p, 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(delivered(r, got, sizeof(got)), len);
+		assert_memory_equal(got + IPV6_HEADER, packet[i] + IPV6_HEADER, TCP + PAYLOAD);
+	}
+	rig_free(r);
+}
+
 static void transport_mode_takes_no_fragments_or_options(void **state)
 {
 	struct child_sa sa = make_sa(ENCR_AES_GCM_16, 128, false, MODE_TRANSPORT);
@@ -752,6 +789,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_suite_size_and_family),
 		cmocka_unit_test(transport_mode_rebuilds_the_header),
+		cmocka_unit_test(transport_mode_leaves_its_neighbour_whole),
 		cmocka_unit_test(transport_mode_takes_no_fragments_or_options),
 		cmocka_unit_test(published_packet_opens),
 		cmocka_unit_test(replayed_packet_is_dropped),
