@@ -149,10 +149,10 @@ void esp_check_system(struct esp_backend *b)
 
 	if (!b->settled || b->gathering)
 		return;
-	if (index == 0) /* it could not be made when the worker told that it was gone */
+	if (index != b->ifindex) { /* it could not be made, or not with all queues, when a worker told that it was gone */
 		esp_device_again(b);
-	if (index != b->ifindex)
 		return;
+	}
 	if (!routing_check(&b->routing)) {
 		log_warning("routes to %s were removed by someone: put back", b->tun_name);
 		netlink_link_set(&b->routing.nl, b->ifindex, 0, true);

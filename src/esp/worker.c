@@ -236,8 +236,10 @@ void worker_device_gone(struct esp_worker *w)
 {
 	struct worker_event e = { .kind = EVENT_DEVICE_GONE };
 
-	if (worker_tell(w, &e))
-		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->tun_fd, NULL);
+	/* before it is told: the daemon's thread puts the new device in this one's place, and watches that */
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->tun_fd, NULL);
+	if (!worker_tell(w, &e))
+		worker_watch_tun(w);
 }
 
 void worker_random(struct esp_worker *w, uint8_t *out, size_t len)
