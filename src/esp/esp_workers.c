@@ -204,7 +204,6 @@ bool esp_workers_add_udp(struct esp_backend *b, size_t slot, int fd, const struc
 		steered &= own >= 0;
 		u->local = *local;
 		u->own = own >= 0;
-		u->no_segments = false;
 		atomic_store(&u->fd, own >= 0 ? own : fd);
 		if (own >= 0 && !worker_watch_udp(b->workers[i], slot)) {
 			int e = errno;

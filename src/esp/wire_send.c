@@ -10,9 +10,11 @@
 
 enum {
 	CONTROL_BYTES = 96,
-	SEND_WAIT_MS = 20, /* for a device that does not keep up */
+	SEND_WAIT_MS = 20, /* for a device that does not keep up, once a turn */
 	UDP_PAYLOAD_MAX = 65507, /* RFC 768 in IPv4; IPv6 would take 20 more */
 };
+
+#define SEGMENTS_AGAIN_US UINT64_C(10000000)
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -31,7 +33,7 @@ struct send_batch {
 
 static bool takes_segments(const struct esp_worker *w, const struct sa_path *path)
 {
-	return w->features->udp_segment && path->udp_encap && !w->udp[path->socket].no_segments;
+	return w->features->udp_segment && path->udp_encap && w->now_us >= w->udp[path->socket].segments_from_us;
 }
 
 bool wire_joins(const struct esp_worker *w, const struct out_packet *first, const struct out_packet *last,
@@ -145,18 +147,29 @@ static void tell_too_big(struct esp_worker *w, const struct out_packet *p, size_
 	worker_tell(w, &e);
 }
 
+/* There is room again. The daemon's thread may wait for the end of this turn: it has one such wait at most. */
+static bool wait_for_room(struct esp_worker *w, int fd)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLOUT };
+
+	if (w->stalled_us == w->now_us)
+		return false;
+	if (poll(&wait, 1, SEND_WAIT_MS) > 0)
+		return true;
+	w->stalled_us = w->now_us;
+	return false;
+}
+
 /* The first message could not be sent: true to try it again, false to leave it out. */
 static bool send_again(struct esp_worker *w, int fd, const struct out_packet *p, size_t count, int error,
 		       int tries)
 {
-	struct pollfd wait = { .fd = fd, .events = POLLOUT };
-
 	switch (error) {
 	case EINTR:
 		return true;
 	case EAGAIN:
 	case ENOBUFS:
-		if (tries == 0 && poll(&wait, 1, SEND_WAIT_MS) > 0)
+		if (tries == 0 && wait_for_room(w, fd))
 			return true;
 		counter_add(&w->drops[DROP_OUT_BUFFERS], count);
 		return false;
@@ -173,12 +186,15 @@ static bool send_again(struct esp_worker *w, int fd, const struct out_packet *p,
 	}
 }
 
-/* The device (or this kernel) does not cut UDP: one by one from now on. True if that is news. */
+/*
+ * The device (or this kernel) does not cut UDP: one by one from now on. But older kernels say the same
+ * of packets that one path is too narrow for, so it is tried again. True if that is news.
+ */
 static bool segments_refused(struct esp_worker *w, const struct out_packet *p, size_t count, int error)
 {
 	if (count < 2 || (error != EIO && error != EINVAL))
 		return false;
-	w->udp[p->path->socket].no_segments = true;
+	w->udp[p->path->socket].segments_from_us = w->now_us + SEGMENTS_AGAIN_US;
 	return true;
 }
 

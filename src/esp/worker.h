@@ -63,7 +63,7 @@ struct udp_slot {
 	_Atomic int fd;            /* -1: closed */
 	struct ip_endpoint local;
 	bool own;                  /* of this worker; else the daemon's, and not read here */
-	bool no_segments;          /* worker's: the device refuses UDP_SEGMENT */
+	uint64_t segments_from_us; /* worker's: before this the device refuses UDP_SEGMENT */
 };
 
 enum worker_event_kind {
@@ -183,7 +183,7 @@ struct esp_worker {
 	const struct policy_list *batch_policies;
 	bool events_pending;
 	uint64_t to_kick; /* bit i: worker i has something from us */
-	uint64_t mtu_told_us;
+	uint64_t mtu_told_us, stalled_us; /* stalled: in that turn a socket had no room for long */
 	size_t held_count;
 	struct flow_entry *flows;   /* FLOW_CACHE */
 	struct held_packet *held;   /* HELD_MAX */
