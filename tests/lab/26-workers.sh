@@ -114,6 +114,43 @@ check "and came in by one" less "$(backend router2 traffic.device_writes)" "$(ba
 check "the kernel steered by SPI: few detours" less "$(backend router2 traffic.handed_over)" "$(backend router2 'traffic.in_packets / 4')"
 check "stop" quit
 
+# RFC 9611: beside the SA for all traffic one more for each worker, as many as the end with more of them has
+resources() { # ROUTER: how many workers have SAs of their own in each of the five tunnels
+	on "$1" ipsec status --json | jq -c '[.states[] | select(.kind == "child" and .resource > 0 and .state == "established")] |
+		group_by(.connection) | map([.[].resource] | unique | length)'
+}
+carriers() { json "$1" '[.states[] | select(.direction == "out" and .packets > 100) | .worker] | unique | length' sa; } # ROUTER
+rekey_all() { local n; for n in $TUNNELS; do on router1 ipsec rekey-child "t$n" || return 1; done; }
+none_of() { [ -z "$(tr ' ' '\n' <<<"$1 $(spis router1)" | sort | uniq -d)" ]; } # SPIS: none is in use any more
+moving() { # transfers, one after the other, until there is no $WORK/move; prints how many
+	local n=0
+	while [ -e "$WORK/move" ]; do transfer 192.168.30.23 20000000 || return 1; n=$((n + 1)); done
+	echo "$n"
+}
+
+round "SAs of workers" 3 2 "" auto=add encapsulation=yes clones=yes
+check "each of router1's three workers has SAs of all tunnels" waitfor 10 equal_count resources router1 "[3,3,3,3,3]"
+check "and each of router2's two" waitfor 10 equal_count resources router2 "[2,2,2,2,2]"
+check "showstates tells which" says 'resource 3; idle;' on router1 ipsec showstates
+check "more than one worker of router1 sent" less 1 "$(carriers router1)"
+old=$(spis router1)
+touch "$WORK/move"
+bg move "$WORK/moved" moving
+flow_start
+check "all are rekeyed under traffic" rekey_all
+check "the old SAs are gone" waitfor 10 none_of "$old"
+flow_stop
+rm "$WORK/move"
+check "the transfers went through" bg_wait move
+check "there were some" less 0 "$(cat "$WORK/moved")"
+check "no ping was lost" flow_lost_none
+check "each worker has SAs again: router1" waitfor 10 equal_count resources router1 "[3,3,3,3,3]"
+check "router2" waitfor 10 equal_count resources router2 "[2,2,2,2,2]"
+for r in router1 router2; do
+	check "nothing failed to decrypt: $r" equal "$(backend $r 'drops | .in_integrity + .in_replay')" 0
+done
+check "stop" quit
+
 round "ESP in UDP with CBC and HMAC" 2 2 "" auto=add encapsulation=yes esp=aes256-sha2_256
 check "stop" quit
 round "without offers" 2 1 "device_tcp udp_segmentation udp_coalescing" auto=add encapsulation=yes
