@@ -277,6 +277,8 @@ void inbound_batch(struct esp_worker *w, struct in_packet *packets, size_t n)
 
 		for (end = first + 1; end < count && admitted[end]->sa == sa; end++)
 			;
+		if (end + KEY_AHEAD < count)
+			esp_cipher_prefetch(admitted[end + KEY_AHEAD]->sa->c.cipher);
 		esp_cipher_open(sa->c.cipher, &jobs[first], end - first);
 		for (size_t i = first; i < end; i++)
 			finish(w, admitted[i], &jobs[i]);

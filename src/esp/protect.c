@@ -153,6 +153,8 @@ static void seal_pending(struct esp_worker *w)
 		end = first + 1;
 		if (w->jobs[first].ok)
 			continue;
+		if (first + KEY_AHEAD < w->out_count)
+			esp_cipher_prefetch(w->out[first + KEY_AHEAD].sa->c.cipher);
 		for (; end < w->out_count && w->out[end].sa == sa && !w->jobs[end].ok; end++)
 			;
 		esp_cipher_seal(sa->c.cipher, &w->jobs[first], end - first);

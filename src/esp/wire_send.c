@@ -55,6 +55,7 @@ static struct cmsghdr *add_control(struct msghdr *m, size_t *used, int level, in
 {
 	struct cmsghdr *c = (struct cmsghdr *)(void *)((uint8_t *)m->msg_control + *used);
 
+	memset(c, 0, CMSG_SPACE(len)); /* the kernel reads whole messages */
 	c->cmsg_level = level;
 	c->cmsg_type = type;
 	c->cmsg_len = CMSG_LEN(len);
@@ -72,7 +73,6 @@ static void put_control(struct msghdr *m, const struct out_packet *p, size_t cou
 	size_t used = 0;
 
 	m->msg_control = control;
-	memset(control, 0, CONTROL_BYTES);
 	if (count > 1)
 		add_control(m, &used, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment));
 	if (path->remote.address.family == AF_INET6) {
