@@ -21,7 +21,7 @@
 #include "tests/unit/esp/segments.h"
 
 enum {
-	FLOWS_DEFAULT = 100000,
+	FLOWS_DEFAULT = 50000,
 	FLOWS_ROUND = 24, /* more than GRO_ITEMS */
 	PACKETS_UNIT = 2000,
 	PACKETS_ROUND = 6000,
