@@ -62,7 +62,7 @@ struct esp_backend {
 	struct policy_record *policy_records;
 	struct path_mtu *path_mtus;
 	uint32_t mtu;
-	uint64_t guard_flushed_us;
+	uint64_t guard_flushed_us, icmp_heeded_us;
 	struct esp_features features;
 	unsigned worker_count;
 	struct esp_worker *workers[WORKERS_MAX];

@@ -17,6 +17,7 @@ enum {
 	MTU_MIN_V6 = 1280,
 	REFRESH_S = 10,
 	SOON_S = 1,
+	ICMP_EVERY_US = 50000,
 	LEARNED_S = 600,         /* RFC 1191 §6.3: then the path may have got better */
 };
 
@@ -140,6 +141,10 @@ void esp_mtu_event(struct esp_backend *b, const struct worker_event *e)
 		esp_mtu_refresh(b);
 		return;
 	}
+	/* each costs a look at all SAs, and of what is genuine every dropped packet brings one more */
+	if (clock_now_us() - b->icmp_heeded_us < ICMP_EVERY_US)
+		return;
+	b->icmp_heeded_us = clock_now_us();
 	/* anyone can forge an ICMP error: it counts only with the SPI of an SA to that peer */
 	HASH_ITER(hh, b->sa_records, r, tmp)
 		if (r->out && r->sa.out.spi == e->spi &&
