@@ -106,6 +106,10 @@ check "and both of router2" equal "$(owners router2)" 2
 check "status names the workers" equal "$(backend router1 workers)" 3
 check "and the encapsulation, with what the other would bring" says 'encapsulation: native ESP: 5, in UDP: 0;.*encapsulation=yes' on router1 ipsec status
 check "with several tunnels some packets reached the wrong worker first, and then the right one" less 0 "$(backend router1 traffic.handed_over)"
+removed() { local i; for i in 1 2 3; do on router1 ip link del ipsec0 && waitfor 5 on router1 ip link show ipsec0 || return 1; done; }
+check "the device is removed three times, and comes again" removed
+for n in $TUNNELS; do check "a ping goes through tunnel $n" waitfor 5 on client ping -n -q -c 1 -W 1 "192.168.30.2$n"; done
+check "and TCP" transfer 192.168.30.20 8000000
 check "stop" quit
 
 round "ESP in UDP" 3 2 "" auto=add encapsulation=yes
