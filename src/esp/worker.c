@@ -40,10 +40,13 @@ static const struct esp_features no_features;
 /* Zeroed by the kernel, page by page when a flow comes to stand there. */
 static struct flow_entry *flows_new(void)
 {
-	void *p = mmap(NULL, FLOW_CACHE * sizeof(struct flow_entry), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	/* cppcheck-suppress invalidFunctionArg ; no file, so -1 */
+	void *p = mmap(NULL, FLOW_CACHE * sizeof(struct flow_entry), PROT_READ | PROT_WRITE, flags, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	return p;
 }
 
 bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_table *sas)
