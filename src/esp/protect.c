@@ -247,7 +247,7 @@ static void seal_segment(struct esp_worker *w, struct sa_out *sa, uint8_t *packe
 	}
 	len = esp_trailer_put(text, len, 0, c->align, next);
 	esp_len = (size_t)ESP_HEADER + c->iv_bytes + len + c->icv_bytes;
-	if (!room_sealed(w, IPV4_HEADER + esp_len)) {
+	if (f->total_len > PACKET_MAX || !room_sealed(w, IPV4_HEADER + esp_len)) {
 		worker_drop(w, DROP_OUT_TOO_BIG);
 		return;
 	}
