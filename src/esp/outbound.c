@@ -8,7 +8,7 @@
 #include "esp/gso.h"
 #include "esp/worker.h"
 
-enum { READS_A_TURN = 4 * OUT_BATCH, BYTES_A_TURN = 1 << 20 };
+enum { READS_A_TURN = 4 * OUT_BATCH, BYTES_A_TURN = 1 << 20, PACKETS_A_TURN = 16 * OUT_BATCH };
 
 /* --- which SA --------------------------------------------------------------------------- */
 
@@ -268,7 +268,8 @@ void outbound_ready(struct esp_worker *w)
 {
 	size_t bytes = 0;
 
-	for (int reads = 0; reads < READS_A_TURN && bytes < BYTES_A_TURN; reads++) {
+	w->made = 0; /* a super-packet of tiny segments is thousands of packets */
+	for (int reads = 0; reads < READS_A_TURN && bytes < BYTES_A_TURN && w->made < PACKETS_A_TURN; reads++) {
 		struct virtio_net_hdr vnet;
 		struct iovec iov[2] = { { &vnet, sizeof(vnet) }, { outbound_room(w), IP_BYTES_MAX } };
 		ssize_t n = readv(w->tun_fd, iov, 2);

@@ -199,6 +199,7 @@ static void count_out(struct esp_worker *w, const struct flow *f)
 		w->run_bytes = p->len;
 	}
 	w->out_count++;
+	w->made++;
 	if (w->out_count == OUT_BATCH || wire_full(w, p, w->run_count, w->run_bytes))
 		send_out(w);
 }
