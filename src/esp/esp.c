@@ -514,13 +514,11 @@ static bool op_udp_socket(struct backend *base, int fd, const struct ip_endpoint
 			slot = i;
 	if (slot == UDP_SOCKETS_MAX)
 		return esp_fail(err, "more than %d UDP sockets", UDP_SOCKETS_MAX);
-	if (!wire_udp_prepare(fd, local, &b->features))
-		return esp_fail(err, "cannot prepare the UDP socket of %s: %s",
-			    ip_endpoint_format(local, text), strerror(errno));
-	if (!esp_workers_add_udp(b, slot, fd, local))
-		return esp_fail(err, "cannot watch the UDP socket of %s: %s",
-			    ip_endpoint_format(local, text), strerror(errno));
-	return true;
+	if (wire_udp_prepare(fd, local, &b->features) && esp_workers_add_udp(b, slot, fd, local))
+		return true;
+	esp_fail(err, "cannot take the UDP socket of %s: %s", ip_endpoint_format(local, text), strerror(errno));
+	wire_udp_release(fd);
+	return false;
 }
 
 void esp_backend_udp_forget(struct backend *base, int fd)

@@ -12,10 +12,10 @@
 #ifndef ESP_SA_TABLE_H
 #define ESP_SA_TABLE_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <netinet/in.h>
 #include <stdint.h>
 #include <sys/socket.h>
 

@@ -143,6 +143,11 @@ bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_
 	return ok;
 }
 
+void wire_udp_release(int fd)
+{
+	set_int(fd, IPPROTO_UDP, UDP_GRO, 0);
+}
+
 int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *features)
 {
 	int fd = socket(local->address.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);

@@ -310,7 +310,9 @@ void wire_probe(struct esp_features *features);
 bool wire_open(struct esp_worker *w);
 /** Set what ESP needs on a UDP socket. False with errno. */
 bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_features *features);
-/** A socket of a worker's own beside `first`, bound to the same address; -1 with errno. */
+/** The daemon reads the socket itself after all: it gets its datagrams one by one again. */
+void wire_udp_release(int fd);
+/** A socket of a worker's own beside the daemon's, bound to the same address; -1 with errno. */
 int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *features);
 /** Let the kernel choose among the sockets bound to `fd`'s address by the SPI's worker. */
 bool wire_udp_steer(int fd);
