@@ -467,6 +467,11 @@ static bool alias_matches(const char *list, const char *name)
 	return false;
 }
 
+bool conn_named(const struct conn *c, const char *name)
+{
+	return strcmp(c->name, name) == 0 || alias_matches(c->config->alias, name);
+}
+
 /* `c` or the first after it that is no instance. */
 static struct conn *skip_instances(struct conn *c)
 {

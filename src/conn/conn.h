@@ -173,6 +173,8 @@ void conn_delete(struct conn *c);
 struct conn *conn_set_first(const struct conn_set *set);
 struct conn *conn_next(const struct conn *c);
 size_t conn_set_count(const struct conn_set *set);
+/** `name` is the connection's own, or one of its aliases. */
+bool conn_named(const struct conn *c, const char *name);
 /** By name, or alias (NAME of NAME/1x2 and connalias=): the next after `after`, NULL: the first. */
 struct conn *conn_set_find(const struct conn_set *set, const char *name, const struct conn *after);
 

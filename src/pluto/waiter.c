@@ -3,29 +3,13 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "pluto/daemon.h"
 
-static bool in_list(const char *list, const char *name)
-{
-	size_t len = strlen(name);
-
-	while (list != NULL && *list != '\0') {
-		size_t n = strcspn(list, ", ");
-
-		if (n == len && memcmp(list, name, len) == 0)
-			return true;
-		list += n;
-		list += strspn(list, ", ");
-	}
-	return false;
-}
-
 bool waiter_names(const struct request *r, const struct conn *c)
 {
-	return r->name != NULL && (strcmp(r->name, c->name) == 0 || in_list(c->config->alias, r->name));
+	return r->name != NULL && conn_named(c, r->name);
 }
 
 void waiter_add(struct request *r, const struct conn *c)
