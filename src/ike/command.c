@@ -139,6 +139,7 @@ enum ike_up ike_engine_up(struct ike_engine *e, struct ike_conn *conn)
 static void cancel_tasks(struct ike_engine *e, struct ike_sa *sa, const struct ike_conn *conn)
 {
 	struct task *t, *next;
+	const struct child *c;
 
 	TAILQ_FOREACH_SAFE(t, &sa->tasks, entry, next) {
 		if (t->conn != conn)
@@ -146,8 +147,12 @@ static void cancel_tasks(struct ike_engine *e, struct ike_sa *sa, const struct i
 		task_unqueue(sa, t);
 		task_free(e, t);
 	}
-	if (sa->active && sa->active->conn == conn)
-		sa->active->abandoned = true;
+	t = sa->active;
+	if (!t)
+		return;
+	c = child_by_id(e, t->new_id);
+	if (t->conn == conn || (c && c->conn == conn))
+		task_abandon(e, t);
 }
 
 /** Another connection that has a Child SA on `sa`, or waits for one; NULL: none. */

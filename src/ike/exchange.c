@@ -209,23 +209,36 @@ void task_unqueue(struct ike_sa *sa, struct task *t)
 	sa->task_count--;
 }
 
+/** It is no connection's any more. */
+static void task_leave_conn(struct ike_engine *e, struct task *t)
+{
+	struct conn_entry *entry = t->conn ? conn_entry_find(e, t->conn) : NULL;
+
+	if (!entry)
+		return;
+	entry->tasks--;
+	conn_entry_release(e, entry);
+	ike_conn_unref(t->conn);
+	t->conn = NULL;
+}
+
+void task_abandon(struct ike_engine *e, struct task *t)
+{
+	t->abandoned = true;
+	task_leave_conn(e, t);
+}
+
 void task_free(struct ike_engine *e, struct task *t)
 {
 	if (!t)
 		return;
-	if (t->conn) {
-		struct conn_entry *entry = conn_entry_find(e, t->conn);
-
-		entry->tasks--;
-		conn_entry_release(e, entry);
-	}
+	task_leave_conn(e, t);
 	if (t->type == TASK_IKE_REKEY && t->new_id) {
 		struct ike_sa *larval = ike_sa_by_id(e, t->new_id);
 
 		if (larval && larval->state == IKE_STATE_REKEY_I)
 			ike_sa_close(e, larval, REASON_NONE, false);
 	}
-	ike_conn_unref(t->conn);
 	negotiation_free(t->nego);
 	free(t);
 }
@@ -325,7 +338,7 @@ void tasks_fail(struct ike_engine *e, struct ike_sa *sa, enum ike_reason reason)
 		task_fail(e, sa, sa->active, reason);
 		/* its response may still come, and finds nothing to do */
 		if (sa->state == IKE_STATE_ESTABLISHED && request_under_way(sa)) {
-			sa->active->abandoned = true;
+			task_abandon(e, sa->active);
 		} else {
 			task_free(e, sa->active);
 			sa->active = NULL;

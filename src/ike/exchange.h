@@ -39,6 +39,11 @@ struct task *task_add(struct ike_engine *e, struct ike_sa *sa, enum task_type ty
 /** Put `t`, which is not in a queue, into that of `sa` for later. */
 void task_requeue(struct ike_engine *e, struct ike_sa *sa, struct task *t, uint64_t delay_us);
 void task_unqueue(struct ike_sa *sa, struct task *t);
+/**
+ * What it asks for is no longer wanted, and the request is under way: the response undoes what the
+ * peer has made. The task is its connection's no more, which may ask anew.
+ */
+void task_abandon(struct ike_engine *e, struct task *t);
 void task_free(struct ike_engine *e, struct task *t);
 /** Seconds of back-off after TEMPORARY_FAILURE number `n`, with jitter. */
 uint64_t task_backoff_us(struct ike_engine *e, unsigned n);
