@@ -233,7 +233,23 @@ static void error_response(struct ike_engine *e, struct ike_sa *sa, struct task 
 		child_close(e, c, why.reason, false);
 }
 
-/** The new SA's keys and its inbound half. */
+void child_ended_early(struct ike_sa *sa, uint32_t peer_spi)
+{
+	struct task *t = sa->active;
+
+	if (t)
+		t->ended[t->ended_next++ % TASK_ENDED_MAX] = peer_spi;
+}
+
+static bool has_ended(const struct task *t, uint32_t peer_spi)
+{
+	for (size_t i = 0; i < TASK_ENDED_MAX; i++)
+		if (t->ended[i] == peer_spi)
+			return true;
+	return false;
+}
+
+/** The new SA's keys. */
 static bool take_keys(struct ike_sa *sa, struct task *t, struct child *c, const struct message *m,
 		      struct child_refusal *why)
 {
@@ -255,6 +271,20 @@ static bool take_keys(struct ike_sa *sa, struct task *t, struct child *c, const 
 	}
 	secret_wipe(&shared, sizeof(shared));
 	return ok;
+}
+
+/** Suite, selectors and keys of the answer, into `c`. False when it cannot be used. */
+static bool take_answer(struct ike_sa *sa, struct task *t, struct child *c, const struct message *m,
+			const struct proposal_list *offer, struct child_refusal *why)
+{
+	if (!child_accept(c, m, offer, why))
+		return false;
+	if (has_ended(t, c->sa.out.spi)) {
+		why->reason = REASON_PEER_DELETED;
+		snprintf(why->text, sizeof(why->text), "the peer has deleted the Child SA already");
+		return false;
+	}
+	return take_keys(sa, t, c, m, why);
 }
 
 /**
@@ -349,7 +379,7 @@ static void child_response(struct ike_engine *e, struct ike_sa *sa, struct task 
 	if (t->abandoned || (t->type == TASK_RESOURCE_CREATE && !resource_useful(e, sa, c))) {
 		child_discard(e, sa, c);
 		task_free(e, t);
-	} else if (!child_accept(c, m, &e->list, &why) || !take_keys(sa, t, c, m, &why)) {
+	} else if (!take_answer(sa, t, c, m, &e->list, &why)) {
 		not_made(e, sa, t, c, &why);
 	} else {
 		if (t->type == TASK_CHILD_CREATE)

@@ -63,6 +63,8 @@ enum task_type {
 	TASK_RESOURCE_CREATE,
 };
 
+enum { TASK_ENDED_MAX = 8 };
+
 /** An exchange that we want to initiate, or (sa->active) are initiating. */
 struct task {
 	TAILQ_ENTRY(task) entry;
@@ -81,6 +83,9 @@ struct task {
 	struct cipher_suite first;
 	uint16_t ke_method;     /* the peer's wish by INVALID_KE_PAYLOAD, 0: the first of the offer */
 	bool abandoned;         /* taken down meanwhile: delete what comes of it */
+	/* the last SPIs that the peer deleted while we asked, and that we did not know; 0: none */
+	uint32_t ended[TASK_ENDED_MAX];
+	uint8_t ended_next;
 	struct negotiation *nego;
 };
 TAILQ_HEAD(task_list, task);

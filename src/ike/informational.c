@@ -112,8 +112,10 @@ static size_t delete_children(struct ike_engine *e, struct ike_sa *sa, const str
 			struct child *c = find_child(e, sa, d->spis[j]);
 			enum ike_reason reason;
 
-			if (!c)
+			if (!c) {
+				child_ended_early(sa, d->spis[j]);
 				continue;
+			}
 			if (c->state == CHILD_STATE_DELETING) {
 				/* both delete it: no SPI in the answer, each knows */
 				child_close(e, c, c->closing, true);

@@ -177,6 +177,11 @@ bool rekey_ike_start(struct ike_engine *e, struct ike_sa *sa, struct task *t);
 struct ike_sa *rekey_ike_undecided(struct ike_engine *e, const struct ike_sa *sa);
 /** The peer closes the SA that we are rekeying (§2.25.2): its own successor, if any, takes over. */
 void rekey_ike_forget(struct ike_engine *e, struct ike_sa *sa);
+/**
+ * The peer deletes a Child SA that we do not know: the one that we are asking for, if the delete has
+ * overtaken the answer. It is remembered until that comes.
+ */
+void child_ended_early(struct ike_sa *sa, uint32_t peer_spi);
 bool child_create_start(struct ike_engine *e, struct ike_sa *sa, struct task *t);
 bool child_rekey_start(struct ike_engine *e, struct ike_sa *sa, struct task *t);
 /** A new key pair of `method`, noted as tried. */
