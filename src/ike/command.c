@@ -199,6 +199,7 @@ static void end_attempt(struct ike_engine *e, struct ike_sa *sa)
 
 static void down_ike(struct ike_engine *e, struct ike_sa *sa, const struct ike_conn *conn, enum ike_reason reason)
 {
+	struct ike_sa *old = rekey_ike_undecided(e, sa);
 	struct child *c, *next;
 	struct ike_conn *other;
 
@@ -211,6 +212,8 @@ static void down_ike(struct ike_engine *e, struct ike_sa *sa, const struct ike_c
 	if (!ike_sa_is_up(sa))
 		return;
 	other = used_by_other(sa, conn);
+	if (!other && old)
+		other = used_by_other(old, conn); /* whose Child SAs it may get */
 	if (!other) {
 		event_progress(e, ((struct event_about){ .conn = conn }), "initiating delete of connection's IKE SA #%u", sa->id);
 		ike_sa_delete(e, sa, reason);

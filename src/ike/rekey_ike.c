@@ -130,6 +130,7 @@ static bool derive(struct ike_sa *old, struct ike_sa *new, struct bytes peer_ke)
 static void take_over(struct ike_engine *e, struct ike_sa *old, struct ike_sa *new, bool delete)
 {
 	ike_sa_move_children(e, old, new);
+	ike_sa_set_conn(e, new, old->conn); /* whose it is may have changed since the request */
 	old->rekeyed_by = new->id;
 	if (old->state != IKE_STATE_ESTABLISHED)
 		return;
