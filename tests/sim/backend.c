@@ -91,13 +91,13 @@ static void half_add(struct sim_node *n, const struct child_sa *sa, enum sa_dire
 			*slot = 0;
 	}
 	*h = (struct sim_half){ .used = true, .direction = direction, .child_id = sa->id, .spi = from->spi,
-				.resource = sa->resource, .encr_key = from->encr_key, .integ_key = from->integ_key, .since_us = s->now_us };
+				.reqid = sa->reqid, .resource = sa->resource, .encr_key = from->encr_key, .integ_key = from->integ_key, .since_us = s->now_us };
 	if (h->encr_key.len == 0)
 		sim_fail(s, "node %u adds an SA without a key", n->index);
 	other = sim_backend_find(&s->node[1 - n->index], direction == SA_IN ? SA_OUT : SA_IN, h->spi);
 	if (other && (!key_equal(&other->encr_key, &h->encr_key) || !key_equal(&other->integ_key, &h->integ_key)))
 		sim_fail(s, "the ends have different keys for SPI %08x", h->spi);
-	if (direction == SA_OUT)
+	if (direction == SA_OUT && h->reqid == n->conn->reqid)
 		n->outbound[sa->resource] = h;
 }
 
@@ -124,7 +124,7 @@ static struct sim_half *newest_outbound(struct sim_node *n, unsigned resource)
 	for (size_t i = 0; i < SIM_HALVES_MAX; i++) {
 		struct sim_half *h = &n->halves[i];
 
-		if (h->used && h->direction == SA_OUT && h->resource == resource &&
+		if (h->used && h->direction == SA_OUT && h->reqid == n->conn->reqid && h->resource == resource &&
 		    (!newest || h->since_us > newest->since_us))
 			newest = h;
 	}

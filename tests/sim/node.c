@@ -29,13 +29,17 @@ static size_t host_connections(void *context, const struct ip_address *local,
 			       const struct ip_address *remote, struct ike_conn **out, size_t max)
 {
 	const struct sim_node *n = context;
+	struct ike_conn *all[] = { n->conn, n->other };
+	size_t count = 0;
 
-	if (max == 0 || !ip_address_equal(local, &n->conn->local.address) ||
+	if (!ip_address_equal(local, &n->conn->local.address) ||
 	    (n->conn->remote.address.family != AF_UNSPEC &&
 	     !ip_address_equal(remote, &n->conn->remote.address)))
 		return 0;
-	out[0] = n->conn;
-	return 1;
+	for (size_t i = 0; i < 2 && count < max; i++)
+		if (all[i] && all[i] != n->deleted)
+			out[count++] = all[i];
+	return count;
 }
 
 static bool host_psk(void *context, const struct ike_conn *conn, const struct identity *local,
@@ -77,11 +81,17 @@ static void host_event(void *context, const struct ike_event *event)
 					     "child-down", "ike-rekeyed", "child-rekeyed", "remote" };
 	struct sim_node *n = context;
 
-	n->told[event->type]++;
 	sim_trace(n->sim, "%u %s #%u/#%u %s: %s%s%s%s%s", n->index, names[event->type], event->ike_id,
 		  event->child_id, ike_reason_name(event->reason), event->text ? event->text : "",
 		  event->ours ? "; ours " : "", event->ours ? event->ours : "",
 		  event->theirs ? "; theirs " : "", event->theirs ? event->theirs : "");
+	if (n->other && event->conn == n->other) {
+		n->other_told[event->type]++;
+		n->other_up = event->type == IKE_EVENT_CHILD_UP ||
+			      (n->other_up && event->type != IKE_EVENT_CHILD_DOWN);
+		return;
+	}
+	n->told[event->type]++;
 	if (event->reason != REASON_NONE) {
 		n->reason = event->reason;
 		keep_text(n->text, sizeof(n->text), event->text);
@@ -148,23 +158,35 @@ void sim_start(struct sim *s)
 	traffic_start(s);
 }
 
-enum ike_up sim_up(struct sim_node *n)
+enum ike_up sim_conn_up(struct sim_node *n, struct ike_conn *c)
 {
 	enum ike_up up;
 
-	sim_trace(n->sim, "%u up", n->index);
-	up = ike_engine_up(n->engine, n->conn);
+	sim_trace(n->sim, "%u up %s", n->index, c->name);
+	up = ike_engine_up(n->engine, c);
 	sim_node_called(n);
 	return up;
 }
 
+void sim_conn_down(struct sim_node *n, struct ike_conn *c)
+{
+	sim_trace(n->sim, "%u down %s", n->index, c->name);
+	if (c == n->conn) {
+		n->wanted = false;
+		n->sim->path_up = false;
+	}
+	ike_engine_down(n->engine, c, REASON_ADMIN);
+	sim_node_called(n);
+}
+
+enum ike_up sim_up(struct sim_node *n)
+{
+	return sim_conn_up(n, n->conn);
+}
+
 void sim_down(struct sim_node *n)
 {
-	sim_trace(n->sim, "%u down", n->index);
-	n->wanted = false;
-	n->sim->path_up = false;
-	ike_engine_down(n->engine, n->conn, REASON_ADMIN);
-	sim_node_called(n);
+	sim_conn_down(n, n->conn);
 }
 
 static void count_ike(void *context, const struct ike_sa_info *info)
@@ -283,5 +305,18 @@ struct ike_conn *sim_conn_new(const struct sim_node *n)
 	c->initial_contact = true;
 	c->unique_ids = true;
 	c->decap_dscp = false;
+	return c;
+}
+
+struct ike_conn *sim_conn_other(struct sim_node *n)
+{
+	static const char *const nets[] = { "192.168.11.0/24", "192.168.31.0/24" };
+	struct ike_conn *c = sim_conn_new(n);
+
+	strcpy(c->name, "net2");
+	c->serial = 2;
+	c->reqid += 4;
+	sim_conn_networks(c, nets[n->index], nets[1 - n->index]);
+	n->other = c;
 	return c;
 }

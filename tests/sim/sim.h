@@ -51,7 +51,7 @@ struct sim_network {
 struct sim_half {
 	bool used, seen; /* seen: a packet has arrived on it */
 	enum sa_direction direction;
-	uint32_t child_id, spi;
+	uint32_t child_id, spi, reqid;
 	unsigned resource;
 	struct key encr_key, integ_key;
 	uint64_t since_us, last_us, packets;
@@ -65,6 +65,8 @@ struct sim_node {
 	struct ike_host host;
 	struct ike_engine_config config;
 	struct ike_conn *conn;
+	struct ike_conn *other;         /* a second one, which shares the IKE SA; NULL: none */
+	const struct ike_conn *deleted; /* of the two: the host has it no longer */
 	struct prng random;
 	const char *psk; /* NULL: none */
 	uint64_t wake_us;
@@ -78,14 +80,15 @@ struct sim_node {
 	struct sim_half halves[SIM_HALVES_MAX];
 	uint32_t spis[SIM_SPIS_MAX]; /* given out, not yet an SA nor given back; 0: free */
 	unsigned resources[SIM_SPIS_MAX]; /* for whom */
-	struct sim_half *outbound[SIM_RESOURCES_MAX + 1]; /* what traffic of each resource uses; 0: of all without */
+	/* what traffic of each resource uses, 0: of all without; of `conn` alone, whose packets are sent */
+	struct sim_half *outbound[SIM_RESOURCES_MAX + 1];
 	bool refuse_add;             /* sa_add fails */
 
 	/* what the engine told */
-	unsigned told[IKE_EVENT_REMOTE + 1];
+	unsigned told[IKE_EVENT_REMOTE + 1], other_told[IKE_EVENT_REMOTE + 1];
 	enum ike_reason reason; /* of the last failure or end */
 	char text[512], ours[768], theirs[768];
-	bool up; /* CHILD_UP has come, CHILD_DOWN has not */
+	bool up, other_up; /* CHILD_UP has come, CHILD_DOWN has not */
 	uint64_t up_us, failed_us;
 
 	uint64_t sent, received; /* datagrams */
@@ -132,6 +135,9 @@ void sim_node_called(struct sim_node *n);
 /** Commands, as `ipsec` gives them. */
 enum ike_up sim_up(struct sim_node *n);
 void sim_down(struct sim_node *n);
+/** The same for one of its two connections. */
+enum ike_up sim_conn_up(struct sim_node *n, struct ike_conn *c);
+void sim_conn_down(struct sim_node *n, struct ike_conn *c);
 
 /** Both ends are up, and packets pass both ways. */
 bool sim_is_up(struct sim *s);
@@ -165,6 +171,8 @@ void sim_trace(struct sim *s, const char *format, ...) __attribute__((format(pri
 
 /** A connection like the article's: PSK, one network at each end, fast algorithms. */
 struct ike_conn *sim_conn_new(const struct sim_node *n);
+/** A second one between other networks, as n->other: same peer and identities. */
+struct ike_conn *sim_conn_other(struct sim_node *n);
 /** Algorithms in ipsec.conf's spelling. */
 void sim_conn_algorithms(struct ike_conn *c, const char *ike, const char *esp);
 /** Networks in ipsec.conf's spelling, comma separated. */

@@ -380,6 +380,7 @@ void sim_free(struct sim *s)
 	for (size_t i = 0; i < SIM_NODES; i++) {
 		ike_engine_free(s->node[i].engine);
 		ike_conn_unref(s->node[i].conn);
+		ike_conn_unref(s->node[i].other);
 	}
 	while (s->heap_count > 0) {
 		struct sim_event ev = event_take(s);
