@@ -384,8 +384,12 @@ void conn_set_retry_now(struct conn_set *set)
 void conn_set_acquire(struct conn_set *set, uint32_t reqid)
 {
 	struct conn *c = conn_set_by_reqid(set, reqid);
+	enum policy_action action = POLICY_DROP;
 
 	if (c == NULL || c->phase != CONN_IDLE || c->template != NULL)
+		return;
+	/* a packet that came between the end of the SA and that of the policy must not undo `down` */
+	if (!policy_wanted(c, &action) || (action != POLICY_TRAP && action != POLICY_PROTECT))
 		return;
 	c->once = true;
 	conn_mark(c);

@@ -336,6 +336,29 @@ static void test_on_demand(void **state)
 	assert_string_equal(fake_turn(f, 0), "no policy 16384\n");
 }
 
+/* Packets go on coming while it is taken down, and are told of afterwards. */
+static void test_traffic_after_down(void **state)
+{
+	struct fake *f = *state;
+	struct conn_reply reply;
+
+	fake_load(f, NET1 "    auto=add\n");
+	fake_turn(f, 0);
+	struct conn *c = fake_conn(f, "net1");
+	conn_up(c, &reply);
+	assert_string_equal(fake_turn(f, 0), "policy 16384 protect\nup net1\n");
+	fake_event(f, c, IKE_EVENT_CHILD_UP, REASON_NONE);
+	conn_down(c);
+	conn_set_acquire(f->set, 16384);
+	assert_string_equal(fake_turn(f, 0), "no policy 16384\n");
+	conn_set_acquire(f->set, 16384);
+	assert_string_equal(fake_turn(f, 0), "");
+	/* what is routed is brought up by them */
+	conn_route(c, &reply);
+	conn_set_acquire(f->set, 16384);
+	assert_string_equal(fake_turn(f, 0), "policy 16384 protect\nup net1\n");
+}
+
 static void test_route_command(void **state)
 {
 	struct fake *f = *state;
@@ -586,7 +609,7 @@ int main(void)
 		WITH(test_reqids), WITH(test_start_policy_first), WITH(test_no_policy_no_negotiation),
 		WITH(test_add_has_no_policy_until_up), WITH(test_responder_keeps_protecting), WITH(test_back_off),
 		WITH(test_back_off_ends_when_stable), WITH(test_up_ends_waiting), WITH(test_up_renews_an_old_attempt), WITH(test_bursts), WITH(test_refused_goes_on),
-		WITH(test_missing_key), WITH(test_on_demand), WITH(test_route_command), WITH(test_dpd_restart),
+		WITH(test_missing_key), WITH(test_on_demand), WITH(test_traffic_after_down), WITH(test_route_command), WITH(test_dpd_restart),
 		WITH(test_dpd_hold), WITH(test_dpd_clear), WITH(test_replace), WITH(test_delete), WITH(test_aliases),
 		WITH(test_prune), WITH(test_replace_widens), WITH(test_reqid_is_taken),
 		WITH(test_refused_policy_waits), WITH(test_template), WITH(test_failure_ring), cmocka_unit_test(test_exit_codes),
