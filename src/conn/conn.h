@@ -207,6 +207,8 @@ size_t conn_set_candidates(struct conn_set *set, const struct ip_address *local,
 bool conn_child_adding(struct conn *c, const struct child_sa *sa, char *err);
 /** The back end met a packet of `reqid`. */
 void conn_set_acquire(struct conn_set *set, uint32_t reqid);
+/** The policy that was set for `reqid` is not there after all: `why`. It is set again later. */
+void conn_set_policy_failed(struct conn_set *set, uint32_t reqid, const char *why);
 
 /** The records of all connections. */
 const struct failure_log *conn_set_failures(const struct conn_set *set);

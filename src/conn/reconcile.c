@@ -394,3 +394,14 @@ void conn_set_acquire(struct conn_set *set, uint32_t reqid)
 	c->once = true;
 	conn_mark(c);
 }
+
+void conn_set_policy_failed(struct conn_set *set, uint32_t reqid, const char *why)
+{
+	struct conn *c = conn_set_by_reqid(set, reqid);
+
+	if (c == NULL || !c->policy_installed)
+		return;
+	c->policy_installed = false;
+	c->policy_failed = true;
+	conn_policy_failed(c, why);
+}

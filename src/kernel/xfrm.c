@@ -73,6 +73,8 @@ struct backend *xfrm_backend_new(const struct backend_events *events,
 	if (!ok)
 		xfrm_fail(err, errno, NULL, "cannot use the kernel's ESP");
 	ok = ok && xfrm_spd_adopt(x, err) && xfrm_sad_clear(x, err) && xfrm_spd_basic(x, err);
+	if (ok && options != NULL && options->gather && !xfrm_spd_gather(x))
+		ok = xfrm_fail(err, ENOMEM, NULL, "cannot use the kernel's ESP");
 	if (!ok) {
 		/* whatever a predecessor left goes on dropping */
 		xfrm_close((struct backend *)x, true);

@@ -15,6 +15,7 @@
 #include "sa/backend.h"
 
 struct xfrm_options {
+	bool gather; /* policies that are new reach the kernel many at once, by xfrm_backend_settle() at the latest */
 	unsigned poll_ms; /* how often to look for the first packet of a new SA; 0: 100 */
 };
 
@@ -28,7 +29,10 @@ bool xfrm_probe(struct backend_error *why);
 struct backend *xfrm_backend_new(const struct backend_events *events,
 				 const struct xfrm_options *options, struct backend_error *err);
 
-/** The daemon has set its policies: those that a predecessor left and nothing replaced go. */
+/**
+ * The daemon has set its policies: what was gathered goes in, and one by one what comes after;
+ * those that a predecessor left and nothing replaced go. Events: policy_failed.
+ */
 void xfrm_backend_settle(struct backend *b);
 
 /**

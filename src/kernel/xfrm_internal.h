@@ -60,7 +60,14 @@ struct xfrm_entry {
 	UT_hash_handle hh; /* by reqid */
 	uint32_t reqid;
 	enum policy_action action;
+	bool refused; /* gathered, and the kernel did not take all of it */
 	struct xfrm_rules rules;
+};
+
+/** Policies on their way to the kernel. */
+struct xfrm_gathered {
+	struct netlink_batch *batch;       /* NULL: policies go one by one */
+	uint32_t reqids[NETLINK_BATCH_MAX]; /* whose each message is */
 };
 
 struct xfrm_backend {
@@ -77,6 +84,7 @@ struct xfrm_backend {
 	size_t random_left;
 	struct xfrm_slot *slots;
 	struct xfrm_entry *entries;
+	struct xfrm_gathered gathered;
 	uint32_t next_index;
 	uint64_t acquires, expires, moves, lost_events; /* for status */
 };
@@ -120,6 +128,8 @@ bool xfrm_sad_clear(struct xfrm_backend *x, struct backend_error *err);
 /* xfrm_spd.c: policies */
 bool xfrm_policy_set(struct backend *b, const struct sa_policy *policy, struct backend_error *err);
 void xfrm_policy_remove(struct backend *b, uint32_t reqid);
+/** From now on new policies are gathered. False without memory. */
+bool xfrm_spd_gather(struct xfrm_backend *x);
 /** Find the policies that a predecessor left. */
 bool xfrm_spd_adopt(struct xfrm_backend *x, struct backend_error *err);
 /** Policies that stand for as long as we run. */

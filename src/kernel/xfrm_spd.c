@@ -206,24 +206,122 @@ static int entry_replace(struct xfrm_backend *x, struct xfrm_entry *e, struct xf
 		return error;
 	}
 	e->rules = *rules;
+	e->refused = false;
 	*rules = (struct xfrm_rules){ 0 };
 	release_rules(x, &old, e);
 	xfrm_rules_free(&old);
 	return 0;
 }
 
+/* --- many at once -------------------------------------------------------------------------- */
+
+bool xfrm_spd_gather(struct xfrm_backend *x)
+{
+	x->gathered.batch = calloc(1, sizeof(*x->gathered.batch)); /* policies are no secret */
+	return x->gathered.batch != NULL;
+}
+
+/** Send what was gathered. Whose messages were refused is noted; the others are in force. */
+static void gathered_send(struct xfrm_backend *x)
+{
+	struct netlink_batch *batch = x->gathered.batch;
+
+	if (batch == NULL)
+		return;
+	netlink_run(&x->requests, batch);
+	for (size_t i = 0; i < batch->count; i++) {
+		struct xfrm_entry *e = NULL;
+
+		if (batch->bad || batch->error[i] != 0)
+			e = entry_find(x, x->gathered.reqids[i]);
+		if (e != NULL)
+			e->refused = true;
+	}
+	netlink_batch_reset(batch);
+}
+
+/** Queue the rules (taken over) of a new entry. 0 or errno. */
+static int entry_gather(struct xfrm_backend *x, struct xfrm_entry *e, struct xfrm_rules *rules)
+{
+	struct netlink_batch *batch = x->gathered.batch;
+
+	if (!take_slots(x, rules))
+		return ENOMEM;
+	e->rules = *rules;
+	*rules = (struct xfrm_rules){ 0 };
+	for (size_t i = 0; i < e->rules.count; i++) {
+		struct nlmsghdr *m;
+		size_t room;
+
+		if (!netlink_batch_has_room(batch, 1))
+			gathered_send(x);
+		m = netlink_batch_next(batch, &room);
+		x->gathered.reqids[batch->count] = e->reqid;
+		netlink_batch_commit(batch, xfrm_rule_encode(m, room, &e->rules.rule[i]));
+	}
+	return 0;
+}
+
+/** Set the rules of an entry once more, alone: that tells why the kernel refuses them. 0 or errno. */
+static int entry_repeat(struct xfrm_backend *x, struct xfrm_entry *e)
+{
+	struct xfrm_rules rules = { .count = e->rules.count, .cap = e->rules.count };
+	int error;
+
+	x->batch->why[0] = '\0';
+	rules.rule = malloc(rules.count * sizeof(*rules.rule));
+	if (rules.rule == NULL)
+		return ENOMEM;
+	memcpy(rules.rule, e->rules.rule, rules.count * sizeof(*rules.rule));
+	error = entry_replace(x, e, &rules);
+	xfrm_rules_free(&rules);
+	return error;
+}
+
+/** From now on policies are sent as they come. Those that the kernel refuses are told and forgotten. */
+static void gathered_end(struct xfrm_backend *x)
+{
+	struct xfrm_entry *e, *tmp;
+
+	if (x->gathered.batch == NULL)
+		return;
+	gathered_send(x);
+	free(x->gathered.batch);
+	x->gathered.batch = NULL;
+	HASH_ITER(hh, x->entries, e, tmp) {
+		struct backend_error err = { "" };
+		uint32_t reqid = e->reqid;
+		int error = e->refused ? entry_repeat(x, e) : 0;
+
+		if (error == 0)
+			continue;
+		xfrm_fail(&err, error, x->batch->why, "policy not installed");
+		xfrm_policy_remove((struct backend *)x, reqid);
+		x->events.policy_failed(x->events.context, reqid, err.text);
+	}
+}
+
+/* --- what others call ---------------------------------------------------------------------- */
+
 bool xfrm_policy_set(struct backend *b, const struct sa_policy *policy, struct backend_error *err)
 {
 	struct xfrm_backend *x = xfrm_of(b);
 	struct xfrm_rules rules = { 0 };
-	struct xfrm_entry *e;
+	struct xfrm_entry *e = entry_find(x, policy->reqid);
+	bool gather = x->gathered.batch != NULL && e == NULL;
 	int error;
 
 	err->text[0] = '\0';
+	x->batch->why[0] = '\0';
 	if (!xfrm_rules_expand(policy, &rules, err))
 		return false;
+	if (!gather)
+		gathered_send(x);
 	e = entry_make(x, policy->reqid);
-	error = e != NULL ? entry_replace(x, e, &rules) : ENOMEM;
+	if (e == NULL)
+		error = ENOMEM;
+	else
+		error = gather ? entry_gather(x, e, &rules) : entry_replace(x, e, &rules);
 	xfrm_rules_free(&rules);
 	if (error == 0) {
 		e->action = policy->action;
@@ -242,6 +340,7 @@ void xfrm_policy_remove(struct backend *b, uint32_t reqid)
 
 	if (e == NULL)
 		return;
+	gathered_send(x);
 	old = e->rules;
 	e->rules = (struct xfrm_rules){ 0 };
 	release_rules(x, &old, e);
@@ -305,9 +404,9 @@ bool xfrm_spd_basic(struct xfrm_backend *x, struct backend_error *err)
 	       xfrm_fail(err, error, x->batch->why, "policies for neighbour discovery not installed");
 }
 
-void xfrm_backend_settle(struct backend *b)
+/** Policies that no entry of ours uses leave the kernel. */
+static void remove_unused(struct xfrm_backend *x)
 {
-	struct xfrm_backend *x = xfrm_of(b);
 	struct xfrm_slot *s, *tmp;
 	size_t gone = 0;
 
@@ -332,6 +431,14 @@ void xfrm_backend_settle(struct backend *b)
 		log_info("removed %zu kernel policies that an earlier run had left", gone);
 }
 
+void xfrm_backend_settle(struct backend *b)
+{
+	struct xfrm_backend *x = xfrm_of(b);
+
+	gathered_end(x);
+	remove_unused(x);
+}
+
 void xfrm_spd_close(struct xfrm_backend *x, bool keep)
 {
 	struct xfrm_entry *e, *etmp;
@@ -340,8 +447,10 @@ void xfrm_spd_close(struct xfrm_backend *x, bool keep)
 	if (!keep) {
 		HASH_ITER(hh, x->slots, s, stmp)
 			s->users = 0;
-		xfrm_backend_settle((struct backend *)x);
+		remove_unused(x);
 	}
+	free(x->gathered.batch);
+	x->gathered.batch = NULL;
 	HASH_ITER(hh, x->slots, s, stmp)
 		slot_free(x, s);
 	HASH_ITER(hh, x->entries, e, etmp)

@@ -9,9 +9,10 @@
 
 static bool open_xfrm(struct daemon *d, const char *reason)
 {
+	static const struct xfrm_options options = { .gather = true };
 	struct backend_error err = { "" };
 
-	d->backend = xfrm_backend_new(&d->backend_events, NULL, &err);
+	d->backend = xfrm_backend_new(&d->backend_events, &options, &err);
 	if (d->backend == NULL) {
 		daemon_fail(d, "cannot use the kernel's IPsec (XFRM): %s", err.text);
 		return false;

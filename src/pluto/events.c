@@ -338,6 +338,13 @@ static void backend_acquire(void *context, uint32_t reqid, const struct traffic_
 	conn_set_acquire(d->conns, reqid);
 }
 
+static void backend_policy_failed(void *context, uint32_t reqid, const char *why)
+{
+	struct daemon *d = context;
+
+	conn_set_policy_failed(d->conns, reqid, why);
+}
+
 static void backend_expire(void *context, uint32_t spi, enum sa_direction direction, bool hard)
 {
 	struct daemon *d = context;
@@ -383,7 +390,7 @@ void daemon_events_init(struct daemon *d)
 		.failed = host_failed,
 	};
 	d->backend_events = (struct backend_events){
-		.context = d, .acquire = backend_acquire, .expire = backend_expire,
+		.context = d, .acquire = backend_acquire, .policy_failed = backend_policy_failed, .expire = backend_expire,
 		.first_packet = backend_first_packet, .peer_moved = backend_peer_moved,
 		.ike_datagram = backend_ike_datagram,
 	};

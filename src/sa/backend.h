@@ -31,6 +31,8 @@ struct backend_events {
 	/** A packet met a trap: bring up what `reqid` names; selectors of the packet. */
 	void (*acquire)(void *context, uint32_t reqid, const struct traffic_selector *local,
 			const struct traffic_selector *remote);
+	/** A policy that was gathered (policy_set) cannot be installed, `why`: the back end has forgotten it. */
+	void (*policy_failed)(void *context, uint32_t reqid, const char *why);
 	/** A byte or packet limit was reached (hard: the SA is unusable). */
 	void (*expire)(void *context, uint32_t spi, enum sa_direction direction, bool hard);
 	/** First valid packet on an inbound SA (the responder of a rekey then switches outbound). */
@@ -76,7 +78,10 @@ struct backend_ops {
 		     struct backend_error *err);
 	bool (*query)(struct backend *b, const struct child_sa *sa, struct child_sa_usage *out);
 
-	/** Set or replace the policy of `policy->reqid`. */
+	/**
+	 * Set or replace the policy of `policy->reqid`. A back end may gather policies while the daemon
+	 * loads: the event policy_failed tells what the kernel refused then.
+	 */
 	bool (*policy_set)(struct backend *b, const struct sa_policy *policy,
 			   struct backend_error *err);
 	void (*policy_remove)(struct backend *b, uint32_t reqid);

@@ -5,7 +5,8 @@
  *
  *   tests/kernel/uml build/tests/kernel/xfrm_bench [N [ROUNDS]]
  *
- * The last line of a round is what the kernel alone takes for the same states and policies: they
+ * First come the policies as a daemon loads them, one by one and gathered: with 0 rounds they are
+ * all, and need a kernel with XFRM only. The last line of a round is what the kernel alone takes for the same states and policies: they
  * are sent in batches that are as full as they can be.
  */
 #include <stdio.h>
@@ -122,6 +123,35 @@ static uint64_t end(const char *what, size_t n)
 	return us;
 }
 
+static void on_policy_failed(void *context, uint32_t reqid, const char *why)
+{
+	(void)context;
+	(void)reqid;
+	fail(why);
+}
+
+/** The policies of N connections, as they are loaded at the start. */
+static void load(size_t n, bool gather)
+{
+	struct backend_events events = { .policy_failed = on_policy_failed };
+	struct xfrm_options options = { .gather = gather };
+	struct backend_error err = { "" };
+	struct backend *b = xfrm_backend_new(&events, &options, &err);
+
+	if (b == NULL)
+		fail(err.text);
+	begin();
+	for (size_t i = 0; i < n; i++) {
+		struct sa_policy p = policy_of(i);
+
+		if (!backend_ops(b)->policy_set(b, &p, &err))
+			fail(err.text);
+	}
+	xfrm_backend_settle(b);
+	end(gather ? "load, gathered" : "load, one by one", n);
+	backend_ops(b)->close(b, false);
+}
+
 static void round_of(struct backend *b, struct child_sa *sa, size_t n)
 {
 	const struct backend_ops *ops = backend_ops(b);
@@ -223,10 +253,19 @@ int main(int argc, char **argv)
 	struct backend_events events = { 0 };
 	struct backend_error err;
 	struct child_sa *sa = n > 0 ? calloc(n, sizeof(*sa)) : NULL;
-	struct backend *b = xfrm_backend_new(&events, NULL, &err);
+	struct backend *b;
 
-	if (b == NULL || sa == NULL)
-		fail(b == NULL ? err.text : "usage: xfrm_bench [N [ROUNDS]]");
+	if (sa == NULL)
+		fail("usage: xfrm_bench [N [ROUNDS]]");
+	load(n, false);
+	load(n, true);
+	if (rounds == 0) {
+		free(sa);
+		return 0;
+	}
+	b = xfrm_backend_new(&events, NULL, &err);
+	if (b == NULL)
+		fail(err.text);
 	xfrm_backend_settle(b);
 	for (size_t i = 0; i < n; i++)
 		child_of(&sa[i], i);

@@ -359,6 +359,33 @@ static void test_traffic_after_down(void **state)
 	assert_string_equal(fake_turn(f, 0), "policy 16384 protect\nup net1\n");
 }
 
+/* A back end that gathers policies tells later that one is not there. */
+static void test_policy_fails_later(void **state)
+{
+	struct fake *f = *state;
+
+	fake_load(f, NET1 "    auto=start\n");
+	conn_set_hold(f->set, true);
+	assert_string_equal(fake_turn(f, 0), "policy 16384 protect\n");
+	struct conn *c = fake_conn(f, "net1");
+	text_free(&f->log);
+	conn_set_policy_failed(f->set, 16384, "no room");
+	assert_string_equal(text_str(&f->log), "failed net1 BACKEND\n");
+	assert_string_equal(conn_state_name(c), "unrouted");
+	assert_non_null(strstr(c->failure->text, "no room"));
+	/* nothing is asked for without it */
+	conn_set_hold(f->set, false);
+	assert_string_equal(fake_turn(f, 0), "");
+	assert_string_equal(fake_turn(f, 6 * S), "policy 16384 protect\nup net1\n");
+	/* of what is not there, or not known, nothing is told */
+	conn_down(c);
+	fake_turn(f, 0);
+	text_free(&f->log);
+	conn_set_policy_failed(f->set, 16384, "no room");
+	conn_set_policy_failed(f->set, 16388, "no room");
+	assert_string_equal(text_str(&f->log), "");
+}
+
 static void test_route_command(void **state)
 {
 	struct fake *f = *state;
@@ -609,7 +636,7 @@ int main(void)
 		WITH(test_reqids), WITH(test_start_policy_first), WITH(test_no_policy_no_negotiation),
 		WITH(test_add_has_no_policy_until_up), WITH(test_responder_keeps_protecting), WITH(test_back_off),
 		WITH(test_back_off_ends_when_stable), WITH(test_up_ends_waiting), WITH(test_up_renews_an_old_attempt), WITH(test_bursts), WITH(test_refused_goes_on),
-		WITH(test_missing_key), WITH(test_on_demand), WITH(test_traffic_after_down), WITH(test_route_command), WITH(test_dpd_restart),
+		WITH(test_missing_key), WITH(test_on_demand), WITH(test_traffic_after_down), WITH(test_policy_fails_later), WITH(test_route_command), WITH(test_dpd_restart),
 		WITH(test_dpd_hold), WITH(test_dpd_clear), WITH(test_replace), WITH(test_delete), WITH(test_aliases),
 		WITH(test_prune), WITH(test_replace_widens), WITH(test_reqid_is_taken),
 		WITH(test_refused_policy_waits), WITH(test_template), WITH(test_failure_ring), cmocka_unit_test(test_exit_codes),

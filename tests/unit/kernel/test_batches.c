@@ -21,6 +21,7 @@ static struct {
 	unsigned refuse; /* the number of the message to refuse; 0: none */
 	int refuse_errno;
 	bool lose_answers;
+	uint32_t refuse_net; /* policies to or from this network are refused; 0: none */
 	uint32_t states[MANY]; /* SPIs */
 	size_t state_count;
 	struct policy_name {
@@ -98,6 +99,9 @@ static int obey(const struct nlmsghdr *m)
 
 	if (++kernel.messages == kernel.refuse)
 		return kernel.refuse_errno;
+	if (m->nlmsg_type == XFRM_MSG_UPDPOLICY && kernel.refuse_net != 0 &&
+	    (policy->sel.daddr.a4 == kernel.refuse_net || policy->sel.saddr.a4 == kernel.refuse_net))
+		return EINVAL;
 	switch (m->nlmsg_type) {
 	case XFRM_MSG_NEWSA:
 		return state_new(__builtin_bswap32(sa->id.spi));
@@ -211,6 +215,7 @@ static void count_anew(unsigned refuse, int error)
 	kernel.refuse = refuse;
 	kernel.refuse_errno = error;
 	kernel.lose_answers = false;
+	kernel.refuse_net = 0;
 }
 
 static int open_backend(void **state)
@@ -351,6 +356,205 @@ static void a_policy_refused_in_the_middle(void **state)
 	assert_int_equal(kernel.messages, 6);
 }
 
+/* --- policies that are gathered --- */
+
+static struct {
+	unsigned count;
+	uint32_t reqid; /* of the last */
+	char why[BACKEND_ERROR_TEXT];
+} told;
+
+static void on_policy_failed(void *context, uint32_t reqid, const char *why)
+{
+	(void)context;
+	told.count++;
+	told.reqid = reqid;
+	strncpy(told.why, why, sizeof(told.why) - 1);
+}
+
+static int open_gathering(void **state)
+{
+	struct backend_events events = { .policy_failed = on_policy_failed };
+	struct xfrm_options options = { .gather = true };
+	struct backend_error err;
+
+	memset(&kernel, 0, sizeof(kernel));
+	memset(&told, 0, sizeof(told));
+	*state = xfrm_backend_new(&events, &options, &err);
+	if (*state == NULL)
+		return -1;
+	count_anew(0, 0);
+	return 0;
+}
+
+/** Connection `i` of many: another network behind the peer, three rules. */
+static struct sa_policy policy_number(unsigned i)
+{
+	struct sa_policy p = policy_of(XFRM_REQID_FIRST + i);
+	struct ip_prefix far = { address("10.3.0.0"), 24 };
+
+	far.address.bytes[2] = (uint8_t)i;
+	p.remote_ts.ts[0] = ts_from_prefix(&far);
+	return p;
+}
+
+static uint32_t network_number(unsigned i)
+{
+	struct sa_policy p = policy_number(i);
+	uint32_t net;
+
+	memcpy(&net, p.remote_ts.ts[0].lo.bytes, sizeof(net));
+	return net;
+}
+
+static void set_number(struct backend *b, unsigned i)
+{
+	struct sa_policy p = policy_number(i);
+	struct backend_error err;
+
+	assert_true(backend_ops(b)->policy_set(b, &p, &err));
+}
+
+enum { GATHERED = 70 }; /* their 210 rules fill three batches and begin a fourth */
+
+static void set_many(struct backend *b)
+{
+	for (unsigned i = 0; i < GATHERED; i++)
+		set_number(b, i);
+}
+
+static bool is_set(unsigned i)
+{
+	uint32_t net = network_number(i);
+	size_t rules = 0;
+
+	for (size_t k = 0; k < kernel.policy_count; k++)
+		rules += kernel.policies[k].sel.daddr.a4 == net || kernel.policies[k].sel.saddr.a4 == net;
+	assert_true(rules == 0 || rules == 3);
+	return rules == 3;
+}
+
+static void gathered_in_few_sends(void **state)
+{
+	struct backend *b = *state;
+	size_t before = kernel.policy_count;
+
+	set_many(b);
+	assert_in_range(kernel.sends, 1, 3);
+	xfrm_backend_settle(b);
+	assert_int_equal(kernel.sends, 4);
+	assert_int_equal(kernel.policy_count, before + 3 * GATHERED);
+	/* one by one and in the order in which they were set */
+	for (unsigned i = 0; i < GATHERED; i++)
+		assert_true(kernel.policies[before + 3 * (size_t)i].sel.saddr.a4 == network_number(i));
+	assert_int_equal(told.count, 0);
+	/* those that come later are there at once */
+	set_number(b, GATHERED);
+	assert_int_equal(kernel.sends, 5);
+	assert_true(is_set(GATHERED));
+}
+
+static void a_gathered_policy_is_refused(void **state)
+{
+	struct backend *b = *state;
+
+	/* its rules are spread over two batches */
+	kernel.refuse_net = network_number(NETLINK_BATCH_MAX / 3);
+	set_many(b);
+	assert_int_equal(told.count, 0);
+	xfrm_backend_settle(b);
+	assert_int_equal(told.count, 1);
+	assert_int_equal(told.reqid, XFRM_REQID_FIRST + NETLINK_BATCH_MAX / 3);
+	assert_non_null(strstr(told.why, "policy not installed: Invalid argument"));
+	for (unsigned i = 0; i < GATHERED; i++)
+		assert_int_equal(is_set(i), i != NETLINK_BATCH_MAX / 3);
+	/* it can be set later */
+	kernel.refuse_net = 0;
+	set_number(b, NETLINK_BATCH_MAX / 3);
+	assert_true(is_set(NETLINK_BATCH_MAX / 3));
+}
+
+/* What fails once, as for want of memory, is tried again: nobody need know. */
+static void a_gathered_policy_fails_once(void **state)
+{
+	struct backend *b = *state;
+
+	/* the last message of the first batch, the first of a connection: the others are in the next */
+	count_anew(NETLINK_BATCH_MAX, ENOMEM);
+	set_many(b);
+	xfrm_backend_settle(b);
+	assert_int_equal(told.count, 0);
+	for (unsigned i = 0; i < GATHERED; i++)
+		assert_true(is_set(i));
+}
+
+static void gathered_answers_are_lost(void **state)
+{
+	struct backend *b = *state;
+	size_t before = kernel.policy_count;
+
+	set_number(b, 0);
+	set_number(b, 1);
+	kernel.lose_answers = true;
+	xfrm_backend_settle(b);
+	assert_int_equal(told.count, 2);
+	assert_non_null(strstr(told.why, "did not answer"));
+	assert_int_equal(kernel.policy_count, before);
+}
+
+/* Changes to what is still on its way come after it. */
+static void gathered_and_changed(void **state)
+{
+	struct backend *b = *state;
+	struct sa_policy p = policy_number(1);
+	struct ip_prefix other = { address("10.4.0.0"), 24 };
+	struct backend_error err;
+	size_t before = kernel.policy_count;
+
+	for (unsigned i = 0; i < 3; i++)
+		set_number(b, i);
+	p.remote_ts.ts[0] = ts_from_prefix(&other);
+	assert_true(backend_ops(b)->policy_set(b, &p, &err));
+	assert_true(is_set(0) && !is_set(1) && is_set(2));
+	set_number(b, 3);
+	backend_ops(b)->policy_remove(b, XFRM_REQID_FIRST + 3);
+	assert_false(is_set(3));
+	xfrm_backend_settle(b);
+	assert_int_equal(kernel.policy_count, before + 9);
+	assert_int_equal(told.count, 0);
+}
+
+/* Two connections have the same selectors: the last has its way, and gives it back. */
+static void gathered_twice(void **state)
+{
+	struct backend *b = *state;
+	struct sa_policy p = policy_number(0);
+	struct backend_error err;
+	size_t before = kernel.policy_count;
+
+	set_number(b, 0);
+	p.reqid++;
+	assert_true(backend_ops(b)->policy_set(b, &p, &err));
+	xfrm_backend_settle(b);
+	assert_int_equal(kernel.policy_count, before + 3);
+	backend_ops(b)->policy_remove(b, p.reqid);
+	assert_true(is_set(0));
+	backend_ops(b)->policy_remove(b, XFRM_REQID_FIRST);
+	assert_int_equal(kernel.policy_count, before);
+}
+
+/* The daemon could not start: what it had gathered is nobody's, what was there goes on dropping. */
+static void gathered_and_closed(void **state)
+{
+	struct backend *b = *state;
+	size_t before = kernel.policy_count;
+
+	set_number(b, 0);
+	backend_ops(b)->close(b, true);
+	assert_int_equal(kernel.policy_count, before);
+	assert_int_equal(open_gathering(state), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,6 +565,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(spis_are_not_asked_for, open_backend, close_backend),
 		cmocka_unit_test_setup_teardown(policies_at_once, open_backend, close_backend),
 		cmocka_unit_test_setup_teardown(a_policy_refused_in_the_middle, open_backend, close_backend),
+		cmocka_unit_test_setup_teardown(gathered_in_few_sends, open_gathering, close_backend),
+		cmocka_unit_test_setup_teardown(a_gathered_policy_is_refused, open_gathering, close_backend),
+		cmocka_unit_test_setup_teardown(a_gathered_policy_fails_once, open_gathering, close_backend),
+		cmocka_unit_test_setup_teardown(gathered_answers_are_lost, open_gathering, close_backend),
+		cmocka_unit_test_setup_teardown(gathered_and_changed, open_gathering, close_backend),
+		cmocka_unit_test_setup_teardown(gathered_twice, open_gathering, close_backend),
+		cmocka_unit_test_setup_teardown(gathered_and_closed, open_gathering, close_backend),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
