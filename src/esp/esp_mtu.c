@@ -38,10 +38,10 @@ static struct path_mtu *path_of(struct esp_backend *b, const struct ip_address *
 
 static void ask_route(struct esp_backend *b, struct path_mtu *p)
 {
-	struct netlink_route route;
+	uint32_t mtu = netlink_route_mtu(&b->routing.nl, &p->remote, ESP_MARK);
 
-	if (netlink_route_get(&b->routing.nl, &p->remote, NULL, ESP_MARK, &route) == 0 && route.mtu)
-		p->route = route.mtu;
+	if (mtu)
+		p->route = mtu;
 	if (p->learned && clock_now_us() - p->learned_us > LEARNED_S * US_PER_S)
 		p->learned = 0;
 }

@@ -155,23 +155,90 @@ uint32_t netlink_link_mtu(struct netlink *nl, unsigned ifindex)
 static void read_route(const struct nlmsghdr *h, void *context)
 {
 	struct netlink_route *out = context;
+	const struct nlattr *a;
+
+	if (h->nlmsg_type != RTM_NEWROUTE)
+		return;
+	mnl_attr_for_each(a, h, sizeof(struct rtmsg)) {
+		if (mnl_attr_get_type(a) == RTA_PREFSRC)
+			out->source = ip_address_from_bytes(
+				BYTES(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a)));
+		else if (mnl_attr_get_type(a) == RTA_OIF)
+			out->ifindex = mnl_attr_get_u32(a);
+	}
+}
+
+static int ask_route(struct netlink *nl, const struct ip_address *to, uint32_t mark, unsigned flags,
+		     void (*cb)(const struct nlmsghdr *h, void *context), void *context)
+{
+	struct netlink_request r;
+	struct rtmsg *m = netlink_begin(&r, RTM_GETROUTE, 0, sizeof(*m));
+
+	m->rtm_family = to->family;
+	m->rtm_dst_len = (uint8_t)(ip_address_size(to) * 8);
+	m->rtm_flags = flags;
+	netlink_put_address(&r, RTA_DST, to);
+	mnl_attr_put_u32(r.header, RTA_MARK, mark);
+	return netlink_ask(nl, &r, cb, context);
+}
+
+int netlink_route_get(struct netlink *nl, const struct ip_address *to, uint32_t mark, struct netlink_route *out)
+{
+	memset(out, 0, sizeof(*out));
+	return ask_route(nl, to, mark, 0, read_route, out);
+}
+
+/* A route as it stands in its table: it may have several ways. */
+struct table_route {
+	uint32_t mtu;
+	unsigned links[ROUTE_LINKS_MAX];
+	size_t link_count;
+};
+
+static void add_link(struct table_route *t, unsigned ifindex)
+{
+	if (ifindex && t->link_count < ROUTE_LINKS_MAX)
+		t->links[t->link_count++] = ifindex;
+}
+
+static void read_ways(const struct nlattr *a, struct table_route *t)
+{
+	const uint8_t *at = mnl_attr_get_payload(a);
+	size_t left = mnl_attr_get_payload_len(a);
+	struct rtnexthop way;
+
+	while (left >= sizeof(way)) {
+		size_t len;
+
+		memcpy(&way, at, sizeof(way));
+		len = RTNH_ALIGN(way.rtnh_len);
+		add_link(t, (unsigned)way.rtnh_ifindex);
+		if (len < sizeof(way) || len > left)
+			return;
+		at += len;
+		left -= len;
+	}
+}
+
+static void read_table_route(const struct nlmsghdr *h, void *context)
+{
+	struct table_route *t = context;
 	const struct nlattr *a, *metric;
 
 	if (h->nlmsg_type != RTM_NEWROUTE)
 		return;
 	mnl_attr_for_each(a, h, sizeof(struct rtmsg)) {
 		switch (mnl_attr_get_type(a)) {
-		case RTA_PREFSRC:
-			out->source = ip_address_from_bytes(
-				BYTES(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a)));
-			break;
 		case RTA_OIF:
-			out->ifindex = mnl_attr_get_u32(a);
+			add_link(t, mnl_attr_get_u32(a));
+			break;
+		case RTA_MULTIPATH:
+			read_ways(a, t);
 			break;
 		case RTA_METRICS:
 			mnl_attr_for_each_nested(metric, a)
 				if (mnl_attr_get_type(metric) == RTAX_MTU)
-					out->mtu = mnl_attr_get_u32(metric);
+					t->mtu = mnl_attr_get_u32(metric);
 			break;
 		default:
 			break;
@@ -179,28 +246,22 @@ static void read_route(const struct nlmsghdr *h, void *context)
 	}
 }
 
-int netlink_route_get(struct netlink *nl, const struct ip_address *to,
-		      const struct ip_address *from, uint32_t mark, struct netlink_route *out)
+uint32_t netlink_route_mtu(struct netlink *nl, const struct ip_address *to, uint32_t mark)
 {
-	struct netlink_request r;
-	struct rtmsg *m = netlink_begin(&r, RTM_GETROUTE, 0, sizeof(*m));
-	int rc;
+	struct table_route t = { 0 };
+	struct netlink_route chosen;
 
-	memset(out, 0, sizeof(*out));
-	m->rtm_family = to->family;
-	m->rtm_dst_len = (uint8_t)(ip_address_size(to) * 8);
-	netlink_put_address(&r, RTA_DST, to);
-	if (from && from->family == to->family) {
-		m->rtm_src_len = m->rtm_dst_len;
-		netlink_put_address(&r, RTA_SRC, from);
-	}
-	mnl_attr_put_u32(r.header, RTA_MARK, mark);
-	rc = netlink_ask(nl, &r, read_route, out);
-	if (rc == 0 && out->ifindex) {
-		uint32_t link = netlink_link_mtu(nl, out->ifindex);
+	/* as it stands in the table (since 4.13): without what the kernel believes of ICMP errors */
+	if (ask_route(nl, to, mark, RTM_F_FIB_MATCH, read_table_route, &t) != 0)
+		return 0;
+	/* of a route with a next hop object a kernel may tell no more than the object's number */
+	if (t.link_count == 0 && netlink_route_get(nl, to, mark, &chosen) == 0)
+		add_link(&t, chosen.ifindex);
+	for (size_t i = 0; i < t.link_count; i++) {
+		uint32_t link = netlink_link_mtu(nl, t.links[i]);
 
-		if (link && (out->mtu == 0 || link < out->mtu))
-			out->mtu = link;
+		if (link && (t.mtu == 0 || link < t.mtu))
+			t.mtu = link;
 	}
-	return rc;
+	return t.mtu;
 }

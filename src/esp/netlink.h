@@ -18,6 +18,7 @@
 enum {
 	NETLINK_BUFFER = 32768,
 	DEVICE_QUEUE = 1000, /* packets that wait in a queue of the device: a burst of small ones */
+	ROUTE_LINKS_MAX = 16, /* ways of one route that are looked at */
 };
 
 struct netlink {
@@ -58,10 +59,13 @@ uint32_t netlink_link_mtu(struct netlink *nl, unsigned ifindex);
 struct netlink_route {
 	struct ip_address source; /* AF_UNSPEC: none */
 	unsigned ifindex;
-	uint32_t mtu;             /* of the route, or else of the link */
 };
-/** `from` NULL: unbound. 0 or a negative errno (-ENETUNREACH, ...). */
-int netlink_route_get(struct netlink *nl, const struct ip_address *to,
-		      const struct ip_address *from, uint32_t mark, struct netlink_route *out);
+/** 0 or a negative errno (-ENETUNREACH, ...). */
+int netlink_route_get(struct netlink *nl, const struct ip_address *to, uint32_t mark, struct netlink_route *out);
+/**
+ * Bytes that our own routes and links take on the way to `to` with `mark`: the least of all ways of the route.
+ * What the kernel learned from ICMP does not count. 0 if there is no route.
+ */
+uint32_t netlink_route_mtu(struct netlink *nl, const struct ip_address *to, uint32_t mark);
 
 #endif

@@ -184,7 +184,7 @@ static bool own_source(struct routing *r, const struct sa_policy *p,
 			       n); /* an address of no one in particular */
 		else if (remote->length < n * 8)
 			to.bytes[n - 1] |= 1;
-		if (netlink_route_get(&r->nl, &to, NULL, ESP_MARK, &route) != 0)
+		if (netlink_route_get(&r->nl, &to, ESP_MARK, &route) != 0)
 			return false;
 		*source = route.source;
 	}
