@@ -168,8 +168,8 @@ void sockets_send(struct sockets *s, const struct ip_endpoint *local,
 		return;
 	}
 	ssize_t n = sendmsg(k->fd, &msg, MSG_DONTWAIT);
-	if (n < 0 && (errno == ECONNREFUSED || errno == EHOSTUNREACH || errno == ENETUNREACH)) {
-		/* that may be what ICMP said about an earlier datagram */
+	if (n < 0 && errno != EAGAIN) {
+		/* that may be what ICMP said about an earlier datagram, or about ESP from this port */
 		if (k->event != NULL)
 			drain_errors(k);
 		n = sendmsg(k->fd, &msg, MSG_DONTWAIT);
