@@ -500,7 +500,7 @@ static bool op_udp_socket(struct backend *base, int fd, const struct ip_endpoint
 	err->text[0] = '\0';
 	for (size_t i = UDP_SOCKETS_MAX; i-- > 0;) {
 		const struct udp_slot *u = &b->workers[0]->udp[i];
-		int used = atomic_load(&u->fd);
+		int used = atomic_load(&u->daemon_fd);
 
 		if (used == fd && ip_endpoint_equal(&u->local, local))
 			return true;

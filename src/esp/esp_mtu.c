@@ -14,7 +14,7 @@ enum {
 	MTU_WITHOUT_SA = 1400,
 	MTU_MAX = 9000,          /* below PACKET_MAX */
 	MTU_MIN_V4 = 552,        /* the kernel's own floor for learned values (min_pmtu) */
-	MTU_MIN_V6 = 1280,
+	MTU_MIN_V6 = 1280,       /* RFC 8200 §5; RFC 8201 §4: a Packet Too Big with less is none */
 	REFRESH_S = 10,
 	SOON_S = 1,
 	ICMP_EVERY_US = 50000,
@@ -46,11 +46,12 @@ static void ask_route(struct esp_backend *b, struct path_mtu *p)
 		p->learned = 0;
 }
 
-/* What fits into this SA's packets, 0 if the way is not known. */
-static uint32_t inner_mtu(const struct sa_record *r, const struct path_mtu *p)
+/* The SA's packets are fragmented by this path from now on. What fits into one, 0 if the way is not known. */
+static uint32_t take_path(const struct sa_record *r, const struct path_mtu *p)
 {
 	uint32_t mtu = p->learned && p->learned < p->route ? p->learned : p->route;
 
+	atomic_store_explicit(&r->out->path_mtu, mtu, memory_order_relaxed);
 	if (!mtu)
 		return 0;
 	return (uint32_t)sa_inner_mtu(&r->out->c, atomic_load(&r->out->path), mtu);
@@ -90,7 +91,7 @@ void esp_mtu_added(struct esp_backend *b, const struct sa_record *record)
 		return;
 	if (!p->route)
 		ask_route(b, p);
-	mtu = inner_mtu(record, p);
+	mtu = take_path(record, p);
 	/* the first SA may raise it from the guess; otherwise the timer does that */
 	if (mtu && (mtu < b->mtu || HASH_COUNT(b->sa_records) == 1))
 		set_mtu(b, mtu);
@@ -125,7 +126,7 @@ void esp_mtu_refresh(struct esp_backend *b)
 
 		p = r->out ? path_of(b, &r->sa.path.remote.address) : NULL;
 		if (p)
-			mtu = inner_mtu(r, p);
+			mtu = take_path(r, p);
 		if (mtu && (!lowest || mtu < lowest))
 			lowest = mtu;
 	}
@@ -134,6 +135,7 @@ void esp_mtu_refresh(struct esp_backend *b)
 
 void esp_mtu_event(struct esp_backend *b, const struct worker_event *e)
 {
+	uint32_t floor = e->endpoint.address.family == AF_INET6 ? MTU_MIN_V6 : MTU_MIN_V4;
 	struct sa_record *r, *tmp;
 	struct path_mtu *p = NULL;
 
@@ -150,7 +152,7 @@ void esp_mtu_event(struct esp_backend *b, const struct worker_event *e)
 		if (r->out && r->sa.out.spi == e->spi &&
 		    ip_address_equal(&r->sa.path.remote.address, &e->endpoint.address))
 			p = path_of(b, &e->endpoint.address);
-	if (!p || e->mtu < MTU_MIN_V4 || (p->learned && e->mtu >= p->learned) ||
+	if (!p || e->mtu < floor || (p->learned && e->mtu >= p->learned) ||
 	    (p->route && e->mtu >= p->route))
 		return;
 	p->learned = e->mtu;

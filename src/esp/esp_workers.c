@@ -194,18 +194,20 @@ bool esp_workers_device(struct esp_backend *b, struct backend_error *err)
 
 bool esp_workers_add_udp(struct esp_backend *b, size_t slot, int fd, const struct ip_endpoint *local)
 {
-	bool steered = b->worker_count > 1;
+	bool steered = true;
 
 	for (unsigned i = 0; i < b->worker_count; i++) {
 		struct udp_slot *u = &b->workers[i]->udp[slot];
-		int own = i == 0 ? fd : wire_udp_beside(local, &b->features);
+		int own = wire_udp_beside(local, &b->features);
 
 		/* without a socket of its own a worker sends by the daemon's, and is handed what comes */
 		steered &= own >= 0;
 		u->local = *local;
 		u->own = own >= 0;
+		u->fragments = false;
 		atomic_store(&u->fd, own >= 0 ? own : fd);
-		if (own >= 0 && !worker_watch_udp(b->workers[i], slot)) {
+		atomic_store(&u->daemon_fd, i == 0 ? fd : -1);
+		if (!worker_watch_udp(b->workers[i], slot)) {
 			int e = errno;
 
 			esp_workers_forget_udp(b, fd);
@@ -213,7 +215,7 @@ bool esp_workers_add_udp(struct esp_backend *b, size_t slot, int fd, const struc
 			return false;
 		}
 	}
-	if (b->worker_count > 1 && !(steered && wire_udp_steer(fd)))
+	if (!steered || !wire_udp_steer(fd, b->worker_count))
 		log_debug("packets of UDP take a detour to their worker: %s", strerror(errno));
 	return true;
 }
@@ -221,7 +223,7 @@ bool esp_workers_add_udp(struct esp_backend *b, size_t slot, int fd, const struc
 void esp_workers_forget_udp(struct esp_backend *b, int fd)
 {
 	for (size_t slot = 0; slot < UDP_SOCKETS_MAX; slot++) {
-		if (atomic_load(&b->workers[0]->udp[slot].fd) != fd)
+		if (atomic_load(&b->workers[0]->udp[slot].daemon_fd) != fd)
 			continue;
 		for (unsigned i = b->worker_count; i-- > 0;) {
 			struct udp_slot *u = &b->workers[i]->udp[slot];
@@ -229,9 +231,12 @@ void esp_workers_forget_udp(struct esp_backend *b, int fd)
 
 			if (u->own)
 				epoll_ctl(b->workers[i]->epoll_fd, EPOLL_CTL_DEL, own, NULL);
+			if (i == 0)
+				epoll_ctl(b->workers[i]->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 			atomic_store(&u->fd, -1);
+			atomic_store(&u->daemon_fd, -1);
 			worker_quiesce(b->workers[i]);
-			if (u->own && i > 0)
+			if (u->own)
 				close(own);
 			u->own = false;
 		}

@@ -36,9 +36,9 @@ static bool select_text(const struct sa_out *sa, uint8_t *packet, const struct f
 	return true;
 }
 
-static bool outer_df(const struct sa_out *sa, const struct flow *f)
+static bool outer_df(const struct out_packet *out, const struct flow *f)
 {
-	if (sa->no_pmtu_disc)
+	if (out->fragments)
 		return false;
 	/* IPv6 has to get 1280 bytes through whatever the path (RFC 8200 §5) */
 	if (f->src.family == AF_INET6)
@@ -90,6 +90,15 @@ static size_t outer_header_len(const struct sa_path *path)
 	return !path->udp_encap && path->remote.address.family == AF_INET ? IPV4_HEADER : 0;
 }
 
+/* Larger than the path takes: what no MTU of the device could prevent, or was on its way when that sank. */
+static bool too_large(const struct sa_out *sa, const struct sa_path *path, size_t esp_len)
+{
+	size_t mtu = atomic_load_explicit(&sa->path_mtu, memory_order_relaxed);
+	size_t headers = path->remote.address.family == AF_INET6 ? IPV6_HEADER : IPV4_HEADER;
+
+	return mtu && esp_len + headers + (path->udp_encap ? UDP_HEADER : 0) > mtu;
+}
+
 /* `out` begins with the ESP header, of which `esp_len` bytes follow; put the outer one in front. */
 static void describe_out(struct sa_out *sa, const struct sa_path *path, const struct flow *f,
 			 uint8_t *esp, size_t esp_len, struct out_packet *out)
@@ -100,14 +109,16 @@ static void describe_out(struct sa_out *sa, const struct sa_path *path, const st
 		.wire = esp,
 		.len = esp_len,
 		.tos = sa->c.transport || sa->encap_dscp ? f->tos : f->tos & ECN_MASK,
+		.too_large = too_large(sa, path, esp_len),
 	};
+	out->fragments = sa->no_pmtu_disc || out->too_large;
 	if (outer_header_len(path)) {
 		struct ip_header_fields h = {
 			.src = path->local.address,
 			.dst = path->remote.address,
 			.protocol = IPPROTO_ESP,
 			.tos = out->tos,
-			.dont_fragment = outer_df(sa, f),
+			.dont_fragment = outer_df(out, f),
 			.payload_len = (uint16_t)esp_len,
 		};
 

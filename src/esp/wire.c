@@ -1,12 +1,7 @@
 /* The sockets of the protected side, and what comes in: protocol 50, and ESP in UDP (RFC 3948). */
 #include <errno.h>
-#include <time.h>
-
-#include <linux/errqueue.h> /* needs <time.h> */
 #include <linux/filter.h>
-#include <netinet/icmp6.h>
 #include <netinet/in.h>
-#include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +16,6 @@ enum {
 	CONTROL_BYTES = 96,
 	SOCKET_BUFFER = 8 << 20,
 	TURNS = 4, /* batches before another descriptor gets its turn */
-	ICMP_ERRORS_A_TURN = 8,
 	SEGMENTS_MAX = 128, /* of one UDP_SEGMENT message; 64 before Linux 6.9 */
 	SEGMENTS_OLD = 64,
 };
@@ -81,16 +75,13 @@ static int open_raw(const struct esp_worker *w, int family)
 	if (fd < 0)
 		return -1;
 	if (family == AF_INET)
-		/* INTERFACE: the kernel believes no ICMP error about these packets by itself; we
-		 * look at the SPI in it first */
+		/* DF stands in the header that we write; of ICMP errors the kernel learns nothing */
 		ok = set_int(fd, IPPROTO_IP, IP_HDRINCL, 1) &&
-		     set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE) &&
-		     set_int(fd, IPPROTO_IP, IP_RECVERR, 1);
+		     set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
 	else
 		ok = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
-		     set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) &&
-		     set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
-	ok = ok && (w->count == 1 || filter_raw(fd, family, w->index));
+		     set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) && wire_send_whole(fd, family);
+	ok = ok && wire_want_errors(fd, family) && (w->count == 1 || filter_raw(fd, family, w->index));
 	if (!ok || !set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK)) {
 		close(fd);
 		return -1;
@@ -131,7 +122,8 @@ void wire_probe(struct esp_features *features)
 
 bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_features *features)
 {
-	bool ok = set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK);
+	/* whichever of an address's sockets an ICMP error reaches, it may be about ESP of another one's */
+	bool ok = set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK) && wire_want_errors(fd, local->address.family);
 
 	if (local->address.family == AF_INET6)
 		ok = ok && set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
@@ -154,7 +146,7 @@ int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *
 	struct sockaddr_storage ss;
 	socklen_t len = ip_endpoint_to_sockaddr(local, &ss);
 	bool ok = fd >= 0 && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
-		  wire_udp_prepare(fd, local, features);
+		  wire_udp_prepare(fd, local, features) && wire_send_whole(fd, local->address.family);
 
 	if (ok && local->address.family == AF_INET6)
 		ok = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -165,14 +157,21 @@ int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *
 	return -1;
 }
 
-bool wire_udp_steer(int fd)
+bool wire_udp_steer(int fd, unsigned workers)
 {
-	/* IKE (four zero bytes, RFC 3948 §2.2) and what is too short goes to the first socket */
+	/*
+	 * IKE (four zero bytes, RFC 3948 §2.2), what is too short and what names no worker goes to the
+	 * daemon's socket, which is the first one.
+	 */
 	struct sock_filter by_spi[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, 0),
 		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, SPI_INDEX_BITS),
 		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, WORKERS_MAX - 1),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, workers, 2, 0),
+		BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
 		BPF_STMT(BPF_RET | BPF_A, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	struct sock_fprog p = { .len = sizeof(by_spi) / sizeof(by_spi[0]), .filter = by_spi };
 
@@ -242,50 +241,6 @@ static size_t read_control(struct msghdr *m, struct in_packet *p)
 	return each;
 }
 
-/* An ICMP error about a packet of ours: `esp` begins with the SPI that it had. */
-static void tell_path_mtu(struct esp_worker *w, const struct ip_endpoint *to, uint32_t spi,
-			  uint32_t mtu)
-{
-	struct worker_event e = { .kind = EVENT_PATH_MTU, .endpoint = *to, .spi = spi, .mtu = mtu };
-
-	worker_tell(w, &e);
-}
-
-static void read_icmp_errors(struct esp_worker *w, int fd, bool v6)
-{
-	for (int i = 0; i < ICMP_ERRORS_A_TURN; i++) {
-		uint8_t data[128];
-		_Alignas(struct cmsghdr) uint8_t control[256];
-		struct sockaddr_storage to;
-		struct iovec iov = { data, sizeof(data) };
-		struct msghdr m = {
-			.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov,
-			.msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
-		};
-		struct sock_extended_err err = { 0 };
-		struct ip_endpoint dst;
-		ssize_t n = recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
-		size_t at = 0;
-
-		if (n < 0)
-			return;
-		for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
-			if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||
-			    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
-				memcpy(&err, CMSG_DATA(c), sizeof(err));
-		if (v6 ? err.ee_origin != SO_EE_ORIGIN_ICMP6 || err.ee_type != ICMP6_PACKET_TOO_BIG :
-			 err.ee_origin != SO_EE_ORIGIN_ICMP || err.ee_type != ICMP_DEST_UNREACH ||
-				 err.ee_code != ICMP_FRAG_NEEDED)
-			continue;
-		if (!v6 && n > 0) /* with IP_HDRINCL the quoted packet begins with its IP header */
-			at = (size_t)(data[0] & 15) * 4;
-		if ((size_t)n < at + 4 || m.msg_namelen == 0 ||
-		    !ip_endpoint_from_sockaddr((struct sockaddr *)&to, &dst))
-			continue;
-		tell_path_mtu(w, &dst, load_be32(data + at), err.ee_info);
-	}
-}
-
 /* An IPv4 datagram of a raw socket comes with its header. */
 static bool raw4_packet(uint8_t *data, size_t len, struct in_packet *p)
 {
@@ -312,7 +267,7 @@ void wire_raw4_ready(struct esp_worker *w, bool error)
 	struct recv_batch b;
 
 	if (error)
-		read_icmp_errors(w, w->raw4_fd, false);
+		wire_read_errors(w, w->raw4_fd, true);
 	for (int turn = 0; turn < TURNS; turn++) {
 		int n = receive(w, w->raw4_fd, &b, RECV_BATCH);
 		size_t count = 0;
@@ -338,7 +293,7 @@ void wire_raw6_ready(struct esp_worker *w, bool error)
 	struct recv_batch b;
 
 	if (error)
-		read_icmp_errors(w, w->raw6_fd, true);
+		wire_read_errors(w, w->raw6_fd, false);
 	for (int turn = 0; turn < TURNS; turn++) {
 		int n = receive(w, w->raw6_fd, &b, RECV_BATCH);
 
@@ -423,14 +378,21 @@ static void udp_message(struct esp_worker *w, const struct udp_slot *u, struct r
 	inbound_batch(w, packets, count);
 }
 
-void wire_udp_ready(struct esp_worker *w, size_t slot)
+void wire_udp_ready(struct esp_worker *w, size_t slot, bool daemons, bool error)
 {
 	struct udp_slot *u = &w->udp[slot];
+	const _Atomic int *which = daemons ? &u->daemon_fd : &u->fd;
 	struct recv_batch b;
 
 	for (int turn = 0; turn < TURNS; turn++) {
-		int fd = atomic_load_explicit(&u->fd, memory_order_acquire);
-		int n = fd < 0 ? -1 : receive(w, fd, &b, RECV_BATCH_UDP);
+		int fd = atomic_load_explicit(which, memory_order_acquire);
+		int n;
+
+		if (fd < 0)
+			return;
+		if (error && turn == 0)
+			wire_read_errors(w, fd, false);
+		n = receive(w, fd, &b, RECV_BATCH_UDP);
 
 		if (n <= 0)
 			return;

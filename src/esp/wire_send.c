@@ -31,22 +31,25 @@ struct send_batch {
 
 /* --- what goes into one message --------------------------------------------------------------- */
 
-static bool takes_segments(const struct esp_worker *w, const struct sa_path *path)
+static bool takes_segments(const struct esp_worker *w, const struct out_packet *p)
 {
-	return w->features->udp_segment && path->udp_encap && w->now_us >= w->udp[path->socket].segments_from_us;
+	const struct sa_path *path = p->path;
+
+	return w->features->udp_segment && path->udp_encap && !p->too_large &&
+	       w->now_us >= w->udp[path->socket].segments_from_us;
 }
 
 bool wire_joins(const struct esp_worker *w, const struct out_packet *first, const struct out_packet *last,
 		const struct out_packet *p, size_t count, size_t bytes)
 {
 	return p->path == first->path && p->tos == first->tos && last->len == first->len &&
-	       p->len <= first->len && count < w->features->udp_segments_max &&
-	       bytes + p->len <= UDP_PAYLOAD_MAX && takes_segments(w, p->path);
+	       p->len <= first->len && count < w->features->udp_segments_max && !first->too_large &&
+	       bytes + p->len <= UDP_PAYLOAD_MAX && takes_segments(w, p);
 }
 
 bool wire_full(const struct esp_worker *w, const struct out_packet *p, size_t count, size_t bytes)
 {
-	return takes_segments(w, p->path) &&
+	return takes_segments(w, p) &&
 	       (count >= w->features->udp_segments_max || bytes + p->len > UDP_PAYLOAD_MAX);
 }
 
@@ -188,13 +191,16 @@ static bool send_again(struct esp_worker *w, int fd, const struct out_packet *p,
 
 /*
  * The device (or this kernel) does not cut UDP: one by one from now on. But older kernels say the same
- * of packets that one path is too narrow for, so it is tried again. True if that is news.
+ * of packets that one path is too narrow for, so it is tried again. By the daemon's socket those go one by
+ * one as well: it fragments. True if that is news.
  */
 static bool segments_refused(struct esp_worker *w, const struct out_packet *p, size_t count, int error)
 {
-	if (count < 2 || (error != EIO && error != EINVAL))
+	struct udp_slot *u = &w->udp[p->path->socket];
+
+	if (count < 2 || (error != EIO && error != EINVAL && (error != EMSGSIZE || u->own)))
 		return false;
-	w->udp[p->path->socket].segments_from_us = w->now_us + SEGMENTS_AGAIN_US;
+	u->segments_from_us = w->now_us + SEGMENTS_AGAIN_US;
 	return true;
 }
 
@@ -241,13 +247,31 @@ static int socket_of(const struct esp_worker *w, const struct out_packet *p)
 	return p->path->remote.address.family == AF_INET6 ? w->raw6_fd : w->raw4_fd;
 }
 
+/*
+ * Whether packets may be fragmented is a matter of the socket, and changes seldom. IPv4's raw socket has DF
+ * in the header that we write; the daemon's socket fragments what the kernel's path MTU asks for.
+ */
+static void set_fragments(struct esp_worker *w, int fd, const struct out_packet *p)
+{
+	struct udp_slot *u = &w->udp[p->path->socket];
+	int family = p->path->remote.address.family;
+	bool *now = p->path->udp_encap ? &u->fragments : &w->raw6_fragments;
+
+	if (p->path->udp_encap ? !u->own : family == AF_INET)
+		return;
+	if (*now != p->fragments &&
+	    (p->fragments ? wire_send_fragments(fd, family) : wire_send_whole(fd, family)))
+		*now = p->fragments;
+}
+
 void wire_send(struct esp_worker *w, const struct out_packet *packets, size_t n)
 {
 	struct send_batch b;
 	size_t at = 0;
 
 	while (at < n) {
-		int fd = socket_of(w, &packets[at]);
+		const struct out_packet *first = &packets[at];
+		int fd = socket_of(w, first);
 		size_t end = at;
 
 		if (fd < 0) {
@@ -255,10 +279,12 @@ void wire_send(struct esp_worker *w, const struct out_packet *packets, size_t n)
 			at++;
 			continue;
 		}
+		set_fragments(w, fd, first);
 		b.count = b.iov_count = 0;
 		do { /* the first one by this socket, even if it is being closed at this moment */
 			end = add_message(w, &b, packets, end, n);
-		} while (end < n && b.count < OUT_MESSAGES && socket_of(w, &packets[end]) == fd);
+		} while (end < n && b.count < OUT_MESSAGES && socket_of(w, &packets[end]) == fd &&
+			 packets[end].fragments == first->fragments);
 		at = send_batch(w, fd, &b, packets);
 	}
 }

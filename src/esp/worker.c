@@ -29,8 +29,8 @@ enum {
 	EPOLL_EVENTS = 16,
 };
 
-/* What an epoll event is about; UDP sockets follow by their slot. */
-enum { TAG_TUN, TAG_RAW4, TAG_RAW6, TAG_KICK, TAG_UDP };
+/* What an epoll event is about; UDP sockets follow by their slot: the worker's own, and the daemon's. */
+enum { TAG_TUN, TAG_RAW4, TAG_RAW6, TAG_KICK, TAG_UDP, TAG_DAEMON = TAG_UDP + UDP_SOCKETS_MAX };
 
 /* Of a worker that nobody told better (tests). */
 static const struct esp_features no_features;
@@ -56,8 +56,10 @@ bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_tab
 	w->tun_fd = tun_fd;
 	w->sas = sas;
 	w->raw4_fd = w->raw6_fd = -1;
-	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
+	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++) {
 		atomic_init(&w->udp[i].fd, -1);
+		atomic_init(&w->udp[i].daemon_fd, -1);
+	}
 	atomic_init(&w->epoch, 1);
 	atomic_init(&w->tun_mtu, 1280);
 	_Static_assert(sizeof(*w->flows) == 64, "a cache line");
@@ -127,7 +129,10 @@ bool worker_watch_tun(struct esp_worker *w)
 
 bool worker_watch_udp(struct esp_worker *w, size_t slot)
 {
-	return watch(w, atomic_load(&w->udp[slot].fd), TAG_UDP + (uint32_t)slot);
+	const struct udp_slot *u = &w->udp[slot];
+
+	return (!u->own || watch(w, atomic_load(&u->fd), TAG_UDP + (uint32_t)slot)) &&
+	       watch(w, atomic_load(&u->daemon_fd), TAG_DAEMON + (uint32_t)slot);
 }
 
 static void close_fd(int *fd)
@@ -159,7 +164,7 @@ void worker_close(struct esp_worker *w)
 {
 	worker_stop(w);
 	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
-		if (w->udp[i].own && w->index > 0 && w->udp[i].fd >= 0)
+		if (w->udp[i].own && w->udp[i].fd >= 0)
 			close(w->udp[i].fd);
 	close_fd(&w->raw4_fd);
 	close_fd(&w->raw6_fd);
@@ -281,8 +286,10 @@ static void handle(struct esp_worker *w, uint32_t tag, bool error)
 		handover_take(w);
 		return;
 	default:
-		if (tag - TAG_UDP < UDP_SOCKETS_MAX)
-			wire_udp_ready(w, tag - TAG_UDP);
+		if (tag >= TAG_DAEMON && tag - TAG_DAEMON < UDP_SOCKETS_MAX)
+			wire_udp_ready(w, tag - TAG_DAEMON, true, error);
+		else if (tag < TAG_DAEMON)
+			wire_udp_ready(w, tag - TAG_UDP, false, error);
 	}
 }
 

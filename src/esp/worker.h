@@ -4,6 +4,7 @@
  *
  *   TUN queue -> outbound.c -> protect.c -> wire_send.c (UDP, raw ESP)      clear to protected
  *   wire.c -> inbound.c -> gro.c -> TUN queue                               protected to clear
+ *   wire_errors.c                                   what ICMP says about protected packets
  *   handover.c                                      to the worker that owns the packet's SA
  *
  * No heap, no lock, no wait on the daemon's thread while there is a packet. What
@@ -59,11 +60,16 @@ enum {
 #define HELD_US (2 * UINT64_C(1000000))
 #define ACQUIRE_US UINT64_C(1000000)
 
-/** A worker's socket for one of our UDP addresses. */
+/**
+ * A worker's socket for one of our UDP addresses. The daemon's, beside which it is bound, sends IKE by the
+ * kernel's path MTU; ESP goes by its own (wire_errors.c).
+ */
 struct udp_slot {
 	_Atomic int fd;            /* -1: closed */
+	_Atomic int daemon_fd;     /* what worker 0 reads besides; -1 with the others */
 	struct ip_endpoint local;
-	bool own;                  /* of this worker; else the daemon's, and not read here */
+	bool own;                  /* of this worker; else the daemon's */
+	bool fragments;            /* worker's: what `fd` is set to at the moment */
 	uint64_t segments_from_us; /* worker's: before this the device refuses UDP_SEGMENT */
 };
 
@@ -111,6 +117,8 @@ struct out_packet {
 	uint8_t *wire;
 	size_t len;
 	uint8_t tos;
+	bool fragments; /* it may be fragmented, on the way too */
+	bool too_large; /* for the path: it has to be */
 };
 
 struct flow_key {
@@ -156,6 +164,7 @@ struct esp_worker {
 	bool started;
 	unsigned index;
 	int epoll_fd, tun_fd, raw4_fd, raw6_fd;
+	bool raw6_fragments; /* what raw6_fd is set to at the moment */
 	int kick_fd;  /* to the worker: look at what changed, or was handed over */
 	int event_fd; /* to the daemon's thread: a ring has something; shared by the workers */
 	const struct esp_features *features;
@@ -221,7 +230,7 @@ void worker_stop(struct esp_worker *w);
 void worker_close(struct esp_worker *w);
 /** Returns when nothing that was unpublished before the call is in use any more. */
 void worker_quiesce(struct esp_worker *w);
-/** Watch the UDP socket of `slot`, whose members are set. False with errno. */
+/** Watch the UDP sockets of `slot`, whose members are set. False with errno. */
 bool worker_watch_udp(struct esp_worker *w, size_t slot);
 /** Watch the TUN device (again, after EVENT_DEVICE_GONE). False with errno. */
 bool worker_watch_tun(struct esp_worker *w);
@@ -314,12 +323,24 @@ bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_
 void wire_udp_release(int fd);
 /** A socket of a worker's own beside the daemon's, bound to the same address; -1 with errno. */
 int wire_udp_beside(const struct ip_endpoint *local, const struct esp_features *features);
-/** Let the kernel choose among the sockets bound to `fd`'s address by the SPI's worker. */
-bool wire_udp_steer(int fd);
+/** Let the kernel choose among the sockets bound to `fd`'s address by the SPI's worker: the daemon's, then theirs. */
+bool wire_udp_steer(int fd, unsigned workers);
 /** `error`: its error queue has something. */
 void wire_raw4_ready(struct esp_worker *w, bool error);
 void wire_raw6_ready(struct esp_worker *w, bool error);
-void wire_udp_ready(struct esp_worker *w, size_t slot);
+/** `daemons`: the daemon's socket, not the worker's own. */
+void wire_udp_ready(struct esp_worker *w, size_t slot, bool daemons, bool error);
+
+/* --- wire_errors.c ----------------------------------------------------------------------- */
+
+/** ICMP errors about what `fd` sent are queued for wire_read_errors(). False with errno. */
+bool wire_want_errors(int fd, int family);
+/** Packets leave `fd` as they are, whatever the kernel has learned of the path. False with errno. */
+bool wire_send_whole(int fd, int family);
+/** Packets of `fd` may be fragmented, where the path needs it. False with errno. */
+bool wire_send_fragments(int fd, int family);
+/** Tell of the path MTUs in the error queue of `fd`, some a turn. `with_header`: of a socket with IP_HDRINCL. */
+void wire_read_errors(struct esp_worker *w, int fd, bool with_header);
 
 /* --- wire_send.c ------------------------------------------------------------------------- */
 

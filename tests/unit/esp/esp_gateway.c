@@ -8,7 +8,8 @@
  *   sa ID REQID in|out|both SPI_IN SPI_OUT LOCAL_TS REMOTE_TS [OPTION...]
  *       cbc chacha esn transport udp window=N packets=N tfc=N nodf encap-dscp decap-dscp
  *   rm ID in|out|both
- *   usage ID, udp PORT, status, describe, settle, close keep|remove
+ *   usage ID, udp PORT [alone], ike BYTES, status, describe, settle, close keep|remove
+ *       alone: no other socket can be bound beside it; ike: a message to the peer from the newest socket
  *
  * The keys of an SA are made from its SPI, so two gateways that name the same SPI agree.
  */
@@ -26,11 +27,12 @@
 #include "crypto/esp_aead.h"
 #include "esp/esp.h"
 
-enum { WORDS_MAX = 24, LINE_BYTES = 1024, SAS_MAX = 64 };
+enum { WORDS_MAX = 24, LINE_BYTES = 1024, SAS_MAX = 64, IKE_MAX = 8192, MARKER = 4, SHOWN_MAX = 32 };
 
 static struct backend *backend;
 static struct ip_endpoint local, remote;
 static struct child_sa sas[SAS_MAX];
+static int udp_fd = -1; /* the newest */
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
@@ -79,7 +81,7 @@ static void on_ike(void *context, const struct ip_endpoint *to, const struct ip_
 
 	(void)context;
 	say("ike %s %s %zu %.*s", ip_endpoint_format(to, a), ip_endpoint_format(from, b), len,
-	    (int)len, (const char *)data);
+	    (int)(len < SHOWN_MAX ? len : SHOWN_MAX), (const char *)data);
 }
 
 /* TS or TS:PROTOCOL:PORT */
@@ -216,9 +218,10 @@ static void command_usage(char **w)
 	    (unsigned long long)u.replay_dropped, (unsigned long long)u.integrity_failed);
 }
 
-static void command_udp(char **w)
+static void command_udp(char **w, int n)
 {
 	struct backend_error err = { "socket" };
+	int on = option(w, n, "alone") ? 0 : 1;
 	struct sockaddr_storage ss;
 	struct ip_endpoint at = local;
 	int fd = socket(at.address.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -228,8 +231,29 @@ static void command_udp(char **w)
 	local.port = at.port;
 	remote.port = 4500;
 	len = ip_endpoint_to_sockaddr(&at, &ss);
-	result(fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) == 0 &&
+	result(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0 &&
+		       bind(fd, (struct sockaddr *)&ss, len) == 0 &&
 		       backend_ops(backend)->udp_socket(backend, fd, &at, &err), &err);
+	udp_fd = fd;
+}
+
+/* As the daemon sends it: an ICMP error that waits on the socket costs one attempt. */
+static void command_ike(char **w)
+{
+	char message[IKE_MAX] = { 0 };
+	struct backend_error err;
+	struct sockaddr_storage ss;
+	socklen_t len = ip_endpoint_to_sockaddr(&remote, &ss);
+	size_t size = MARKER + strtoul(w[1], NULL, 0);
+	bool ok = false;
+
+	if (size > sizeof(message))
+		size = sizeof(message);
+	memset(message + MARKER, 'i', size - MARKER);
+	for (int i = 0; i < 2 && !ok; i++)
+		ok = sendto(udp_fd, message, size, 0, (struct sockaddr *)&ss, len) == (ssize_t)size;
+	snprintf(err.text, sizeof(err.text), "%s", strerror(errno));
+	result(ok, &err);
 }
 
 static void print_json(json_t *o)
@@ -265,7 +289,9 @@ static bool command(char *line)
 	} else if (strcmp(w[0], "usage") == 0 && n > 1) {
 		command_usage(w);
 	} else if (strcmp(w[0], "udp") == 0 && n > 1) {
-		command_udp(w);
+		command_udp(w, n);
+	} else if (strcmp(w[0], "ike") == 0 && n > 1) {
+		command_ike(w);
 	} else if (strcmp(w[0], "status") == 0) {
 		print_json(ops->status(backend));
 	} else if (strcmp(w[0], "describe") == 0) {

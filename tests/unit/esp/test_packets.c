@@ -642,6 +642,61 @@ static void outer_header_follows_the_inner(void **state)
 	}
 }
 
+static struct out_packet protect_one(struct rig *r, uint32_t path_mtu)
+{
+	uint8_t *packet = r->slot + SLOT_HEADROOM;
+	size_t len = make_v4(packet, 500);
+	struct esp_packet_job job;
+	struct out_packet out;
+	enum esp_drop why;
+	struct flow f;
+
+	packet[6] = 0x40;
+	atomic_store(&r->out->path_mtu, path_mtu);
+	assert_true(flow_parse(packet, len, &f));
+	assert_true(protect_wrap(&r->w, r->out, packet, &f, &out, &job, &why));
+	return out;
+}
+
+static void what_the_path_does_not_take_may_be_fragmented(void **state)
+{
+	static const struct esp_features features = { .udp_segment = true, .udp_segments_max = 64 };
+
+	(void)state;
+	for (int variant = 0; variant < 4; variant++) {
+		bool v6 = variant & 1, udp = variant & 2;
+		struct child_sa sa = make_sa(ENCR_AES_GCM_16, 128, false, MODE_TUNNEL);
+		struct out_packet whole, large;
+		uint32_t bytes;
+		struct rig *r;
+
+		sa.path.udp_encap = udp;
+		assert_true(!v6 || (ip_address_parse("2001:db8::1", &sa.path.local.address) &&
+				    ip_address_parse("2001:db8::2", &sa.path.remote.address)));
+		r = rig_new(&sa);
+		r->w.features = &features;
+		whole = protect_one(r, 0);
+		assert_false(whole.too_large || whole.fragments);
+		/* with IP_HDRINCL the header is there already */
+		bytes = (uint32_t)whole.len + (udp ? 8 : 0) + (v6 ? 40 : udp ? 20 : 0);
+		whole = protect_one(r, bytes);
+		assert_false(whole.too_large || whole.fragments);
+		assert_true(udp || v6 || whole.wire[6] == 0x40);
+		assert_int_equal(wire_joins(&r->w, &whole, &whole, &whole, 1, whole.len), udp);
+		large = protect_one(r, bytes - 1);
+		assert_true(large.too_large && large.fragments);
+		assert_true(udp || v6 || large.wire[6] == 0);
+		assert_false(wire_joins(&r->w, &whole, &whole, &large, 1, whole.len));
+		assert_false(wire_joins(&r->w, &large, &large, &whole, 1, large.len));
+		rig_free(r);
+		sa.no_pmtu_disc = true;
+		r = rig_new(&sa);
+		whole = protect_one(r, bytes);
+		assert_true(whole.fragments && !whole.too_large);
+		rig_free(r);
+	}
+}
+
 static bool next_event(struct rig *r, struct worker_event *e)
 {
 	const struct worker_event *next;
@@ -802,6 +857,7 @@ int main(void)
 		cmocka_unit_test(inner_packet_outside_the_selectors_is_dropped),
 		cmocka_unit_test(congestion_marks_come_through),
 		cmocka_unit_test(outer_header_follows_the_inner),
+		cmocka_unit_test(what_the_path_does_not_take_may_be_fragmented),
 		cmocka_unit_test(genuine_packets_make_events_once),
 		cmocka_unit_test(limits_are_told_and_kept),
 		cmocka_unit_test(sequence_numbers_end_without_esn_and_go_on_with_it),
