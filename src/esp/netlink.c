@@ -1,18 +1,22 @@
 #include "esp/netlink.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
-int rtnetlink_open(struct netlink *nl)
+enum { HEARD_A_TURN = 256 };
+
+static int open_bound(struct netlink *nl, int flags, unsigned groups)
 {
 	memset(nl, 0, sizeof(*nl));
-	nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | flags);
 	if (!nl->socket)
 		return -errno;
-	if (mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0) {
+	if (mnl_socket_bind(nl->socket, groups, MNL_SOCKET_AUTOPID) < 0) {
 		int err = -errno;
 
 		rtnetlink_close(nl);
@@ -21,6 +25,42 @@ int rtnetlink_open(struct netlink *nl)
 	nl->port = mnl_socket_get_portid(nl->socket);
 	nl->seq = (unsigned)time(NULL);
 	return 0;
+}
+
+int rtnetlink_open(struct netlink *nl)
+{
+	return open_bound(nl, 0, 0);
+}
+
+static unsigned group(unsigned number)
+{
+	return 1u << (number - 1);
+}
+
+int rtnetlink_listen(struct netlink *nl, uint8_t protocol)
+{
+	const unsigned groups = group(RTNLGRP_LINK) | group(RTNLGRP_IPV4_ROUTE) | group(RTNLGRP_IPV6_ROUTE) |
+				group(RTNLGRP_IPV4_RULE) | group(RTNLGRP_IPV6_RULE);
+	/* there may be 100,000 routes of ours: they wake nobody. A filter loads in network order */
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELROUTE), 0, 2),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(struct rtmsg, rtm_protocol)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, protocol, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+	int rc = open_bound(nl, SOCK_NONBLOCK, groups);
+
+	if (rc)
+		return rc;
+	if (setsockopt(mnl_socket_get_fd(nl->socket), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) != 0) {
+		rc = -errno;
+		rtnetlink_close(nl);
+	}
+	return rc;
 }
 
 void rtnetlink_close(struct netlink *nl)
@@ -105,6 +145,25 @@ int netlink_dump(struct netlink *nl, uint16_t type, uint8_t family,
 
 	m->rtm_family = family;
 	return exchange(nl, &r, &to);
+}
+
+bool netlink_hear(struct netlink *nl, void (*cb)(const struct nlmsghdr *h, void *context), void *context)
+{
+	struct reader_of_messages to = { cb, context };
+	char buf[NETLINK_BUFFER];
+	bool all = true;
+
+	for (int i = 0; i < HEARD_A_TURN; i++) {
+		ssize_t n = mnl_socket_recvfrom(nl->socket, buf, sizeof(buf));
+
+		if (n > 0)
+			mnl_cb_run(buf, (size_t)n, 0, 0, on_message, &to);
+		else if (n < 0 && errno == ENOBUFS)
+			all = false;
+		else if (n == 0 || errno != EINTR)
+			break;
+	}
+	return all;
 }
 
 int netlink_link_set(struct netlink *nl, unsigned ifindex, uint32_t mtu, bool up)

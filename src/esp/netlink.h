@@ -34,6 +34,11 @@ struct netlink_request {
 
 /** 0, or a negative errno. */
 int rtnetlink_open(struct netlink *nl);
+/**
+ * A socket that hears of changes of links, routes and rules, but not of routes of `protocol` (our own): read it by
+ * netlink_hear(), never ask by it. 0 or a negative errno.
+ */
+int rtnetlink_listen(struct netlink *nl, uint8_t protocol);
 void rtnetlink_close(struct netlink *nl);
 
 /** Begin a request; returns its family header of `size` bytes, zeroed. */
@@ -48,6 +53,8 @@ int netlink_ask(struct netlink *nl, struct netlink_request *r,
 /** All of a kind (RTM_GETRULE, RTM_GETROUTE) in `family`. */
 int netlink_dump(struct netlink *nl, uint16_t type, uint8_t family,
 		 void (*cb)(const struct nlmsghdr *h, void *context), void *context);
+/** Give messages that have come to `cb`, up to some hundreds; false when some were lost. Never waits. */
+bool netlink_hear(struct netlink *nl, void (*cb)(const struct nlmsghdr *h, void *context), void *context);
 
 /** With `mtu` (0: as it is); `up`: up, as a tunnel's device. 0 or a negative errno. */
 int netlink_link_set(struct netlink *nl, unsigned ifindex, uint32_t mtu, bool up);
