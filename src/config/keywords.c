@@ -379,7 +379,7 @@ static const struct keyword keywords[] = {
 	ROW("nopmtudisc", CONN, YN, ACTIVE, "no", "4.5",
 	    "let routers fragment ESP packets", AT_CONN(no_pmtu_disc)),
 	ROW("mtu", CONN, NUMBER, ACTIVE, "0", "4.5",
-	    "MTU of the route; 0: as it is", .max = 65535, AT_CONN(mtu)),
+	    "largest MTU of the route; 0: what the path leaves", .max = 65535, AT_CONN(mtu)),
 	ROW("metric", CONN, NUMBER, ACTIVE, "0", "4.5",
 	    "metric of the route", AT_CONN(metric)),
 	ROW("priority", CONN, NUMBER, ACTIVE, "0", "4.5",

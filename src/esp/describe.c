@@ -133,6 +133,8 @@ static json_t *state_json(const struct sa_record *r, bool in, bool show_keys)
 	set(o, "encap", encap_json(src, dst, r->sa.path.udp_encap));
 	set(o, "seq", number(in ? counter_get(&r->in->top) : 0));
 	set(o, "oseq", number(in ? 0 : counter_get(&r->out->seq_shown)));
+	if (!in)
+		set(o, "mtu", number(atomic_load(&r->out->inner_mtu)));
 	set(o, "bytes", number(counter_get(&c->bytes)));
 	set(o, "packets", number(counter_get(&c->packets)));
 	set(o, "add_time", number(r->added_s));
@@ -224,6 +226,9 @@ static json_t *policies_json(const struct esp_backend *b)
 			if (p->policy.mode == MODE_TRANSPORT && d == 1)
 				continue; /* host to host: nothing is forwarded */
 			json_array_append_new(list, policy_json(&p->policy, e, dirs[d]));
+			if (d == 0)
+				set(json_array_get(list, json_array_size(list) - 1), "mtu",
+				    json_integer(p->mtu ? p->mtu : b->mtu));
 		}
 	}
 	free(sorted);
@@ -304,6 +309,7 @@ static json_t *features_json(const struct esp_backend *b)
 	set(o, "udp_segmentation", json_boolean(f->udp_segment));
 	set(o, "udp_coalescing", json_boolean(f->udp_gro));
 	set(o, "ipv6", json_boolean(b->workers[0]->raw6_fd >= 0));
+	set(o, "route_mtu", json_boolean(f->route_mtu));
 	return o;
 }
 

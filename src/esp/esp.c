@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -243,10 +244,10 @@ static void remove_out(struct esp_backend *b, struct sa_record *r)
 	/* without memory all of the reqid's SAs go out of use: dropping is always safe */
 	publish_out(b, r->policy, sa_list_without(atomic_load(&r->policy->state.out), r->out));
 	esp_workers_count_out(b, r->out->worker, -1);
+	esp_mtu_removed(b, r);
 	sa_out_free(r->out);
 	r->out = NULL;
 	secret_wipe(&r->sa.out, sizeof(r->sa.out));
-	esp_mtu_refresh_soon(b);
 }
 
 static void op_remove(struct backend *base, const struct child_sa *sa, enum sa_direction which)
@@ -449,7 +450,7 @@ static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
 		if (policy->remote_ts.ts[i].lo.family == AF_INET6)
 			esp_mtu_allow_v6(b);
 	/* packets come only with the routes, and go only where the worker knows them */
-	routes = routing_add(&b->routing, policy, err);
+	routes = routing_add(&b->routing, policy, esp_mtu_of_routes(b, p, policy), err);
 	if (!routes) {
 		policy_list_free(list);
 		policy_record_put(b, p);
@@ -463,6 +464,7 @@ static bool op_policy_set(struct backend *base, const struct sa_policy *policy,
 	update_guard(b, p, replaced ? &old : NULL);
 	routing_remove(&b->routing, p->routes);
 	p->routes = routes;
+	esp_mtu_policy_set(b, p);
 	return true;
 }
 
@@ -530,13 +532,14 @@ void esp_backend_udp_forget(struct backend *base, int fd)
 
 static size_t op_fds(struct backend *base, int *fds, size_t max)
 {
-	struct esp_backend *b = self(base);
+	const struct esp_backend *b = self(base);
+	const int all[] = { b->event_fd, b->timer_fd, esp_mtu_fd(b) };
+	size_t n = all[2] >= 0 ? 3 : 2;
 
-	if (max > 0)
-		fds[0] = b->event_fd;
-	if (max > 1)
-		fds[1] = b->timer_fd;
-	return max < 2 ? max : 2;
+	if (n > max)
+		n = max;
+	memcpy(fds, all, n * sizeof(all[0]));
+	return n;
 }
 
 /* The peer's NAT has a new mapping: our packets follow at once. */
@@ -622,11 +625,15 @@ static void op_process(struct backend *base, int fd)
 	struct esp_backend *b = self(base);
 	uint64_t v;
 
+	if (fd == esp_mtu_fd(b)) {
+		esp_mtu_heard(b);
+		return;
+	}
 	if (read(fd, &v, sizeof(v)) < 0 && errno != EAGAIN)
 		return;
 	if (fd == b->timer_fd) {
-		esp_mtu_refresh(b);
 		esp_check_system(b);
+		esp_mtu_tick(b);
 		return;
 	}
 	for (unsigned i = 0; i < b->worker_count; i++) {

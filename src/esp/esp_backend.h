@@ -5,15 +5,25 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 #include "esp/esp.h"
 #include "esp/guard.h"
+#include "esp/mtu.h"
 #include "esp/policy.h"
 #include "esp/route.h"
 #include "esp/sa_table.h"
 #include "esp/worker.h"
 #include "sa/backend.h"
+
+enum { SYSTEM_CHECK_US = 10000000 }; /* so often esp_check_system() looks */
+
+/** An outbound SA as an ICMP error names it. Zeroed padding, compared as bytes. */
+struct out_key {
+	struct ip_address remote;
+	uint32_t spi;
+};
 
 /** A Child SA; made by secret_alloc(). A half that is not installed is NULL. */
 struct sa_record {
@@ -22,7 +32,11 @@ struct sa_record {
 	struct sa_out *out;
 	struct policy_record *policy;
 	uint64_t added_s; /* seconds since 1970 */
-	UT_hash_handle hh;
+	/* of the outbound half (esp_mtu.c) */
+	struct path_mtu *way;              /* NULL: not known */
+	struct out_key key;
+	LIST_ENTRY(sa_record) on_way, of_policy;
+	UT_hash_handle hh, by_key;
 };
 
 /** A reqid: its policy, if `set`, and what its SAs share. Lives while it has one or the other. */
@@ -33,16 +47,43 @@ struct policy_record {
 	struct sa_policy policy;
 	struct policy_state state;
 	struct route_set *routes;
+	LIST_HEAD(, sa_record) outs; /* outbound SAs whose way is known */
+	bool v6;                     /* it has IPv6 */
+	uint32_t leaves;             /* what the narrowest way of its SAs leaves, or left when it had some; 0: not known */
+	uint32_t mtu;                /* of its routes; 0: the device's */
+	uint32_t wants;              /* of the device; 0: nothing, it has no SAs */
 	UT_hash_handle hh;
 };
 
-/** What is known of the way to a peer. */
+/** What is known of the way to a peer; there is one while it has outbound SAs. */
 struct path_mtu {
 	struct ip_address remote; /* the key */
 	uint32_t route;           /* by our own routes and links */
 	uint32_t learned;         /* by ICMP, 0: nothing */
-	uint64_t learned_us;
+	uint64_t learned_us;      /* then, or when the kernel knew of a smaller one */
+	LIST_HEAD(, sa_record) sas;
+	struct sa_record *next;   /* `changed`: the first of them that does not know yet */
+	bool changed, ageing;     /* is in the queue of this name */
+	TAILQ_ENTRY(path_mtu) in_ring, in_changed, in_ageing;
 	UT_hash_handle hh;
+};
+
+TAILQ_HEAD(path_queue, path_mtu);
+
+/** What esp_mtu.c keeps. */
+struct mtu_work {
+	bool per_route;           /* the kernel forwards by the MTU of a route; else all packets have the device's */
+	struct netlink watch;     /* hears of links, routes and rules; no socket: it must be asked without */
+	struct path_mtu *ways;    /* hash */
+	struct sa_record *outs;   /* hash by_key */
+	struct path_queue ring;   /* all ways; what was asked goes to its end */
+	struct path_queue changed; /* whose SAs have to be told */
+	struct path_queue ageing; /* what may have got better, first to last */
+	size_t left;              /* of this round: ways that are to be asked */
+	bool stale;               /* something changed: another round */
+	uint64_t round_us;        /* not before */
+	uint64_t slice_us;        /* when the last one ended */
+	struct mtu_set wanted;    /* of the device, by policies with SAs */
 };
 
 struct esp_backend {
@@ -60,9 +101,9 @@ struct esp_backend {
 	struct policy_list *policies; /* what the worker sees */
 	struct sa_record *sa_records;
 	struct policy_record *policy_records;
-	struct path_mtu *path_mtus;
-	uint32_t mtu;
-	uint64_t guard_flushed_us, icmp_heeded_us;
+	struct mtu_work mtu_work;
+	uint32_t mtu; /* the device's */
+	uint64_t guard_flushed_us, checked_us;
 	struct esp_features features;
 	unsigned worker_count;
 	struct esp_worker *workers[WORKERS_MAX];
@@ -105,21 +146,34 @@ void esp_workers_forget_udp(struct esp_backend *b, int fd);
 void esp_backend_close(struct backend *b, bool keep);
 /** Make the TUN device anew after somebody removed it. */
 void esp_device_again(struct esp_backend *b);
-/** Put back what someone else removed: routing rules, routes, the table of the packet filter. */
+/** If it is time, put back what someone else removed: routing rules, routes, the table of the packet filter. */
 void esp_check_system(struct esp_backend *b);
 
 /* --- esp_mtu.c --- */
 
-/** A new outbound SA: bring the device's MTU down at once if it needs that. */
-void esp_mtu_added(struct esp_backend *b, const struct sa_record *record);
+/** The workers are there: listen to what changes. */
+void esp_mtu_start(struct esp_backend *b);
+/** Give the device the MTU that policies want; one that was made again has b->mtu 0. */
+void esp_mtu_device(struct esp_backend *b);
+/** An outbound SA is about to be used, or it has moved: its policy's packets are to fit. */
+void esp_mtu_added(struct esp_backend *b, struct sa_record *record);
+/** It is used no more. */
+void esp_mtu_removed(struct esp_backend *b, struct sa_record *record);
+/** What routing_add() is to give the routes of `policy`, which is to be `p`'s. */
+uint32_t esp_mtu_of_routes(const struct esp_backend *b, const struct policy_record *p,
+			   const struct sa_policy *policy);
+/** `p` has its policy, and the routes. */
+void esp_mtu_policy_set(struct esp_backend *b, struct policy_record *p);
 /** IPv6 is about to be routed to the device: its MTU must allow it. */
 void esp_mtu_allow_v6(struct esp_backend *b);
 /** The worker met a path that takes less. */
 void esp_mtu_event(struct esp_backend *b, const struct worker_event *e);
-/** From time to time: ask the routes again, forget old news, set the device's MTU. */
-void esp_mtu_refresh(struct esp_backend *b);
-/** Do so in a moment: perhaps more changes. */
-void esp_mtu_refresh_soon(struct esp_backend *b);
+/** esp_mtu_fd() is readable: links, routes or rules changed. */
+void esp_mtu_heard(struct esp_backend *b);
+/** -1: none. */
+int esp_mtu_fd(const struct esp_backend *b);
+/** The timer: do a slice of what there is to do, and set it for the next one. */
+void esp_mtu_tick(struct esp_backend *b);
 void esp_mtu_free(struct esp_backend *b);
 
 /* --- describe.c --- */

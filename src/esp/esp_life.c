@@ -7,6 +7,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "esp/esp.h"
@@ -46,6 +47,7 @@ void esp_backend_close(struct backend *base, bool keep)
 	struct esp_backend *b = self(base);
 
 	esp_workers_close(b);
+	esp_mtu_free(b);
 	free_records(b);
 	sa_table_free(&b->sas);
 	if (!keep) {
@@ -57,7 +59,6 @@ void esp_backend_close(struct backend *base, bool keep)
 	}
 	routing_close(&b->routing);
 	guard_close(&b->guard);
-	esp_mtu_free(b);
 	if (b->tun_fd >= 0)
 		close(b->tun_fd);
 	if (b->timer_fd >= 0)
@@ -110,7 +111,7 @@ static bool start_system(struct esp_backend *b, struct backend_error *err)
 	rc = routing_open(&b->routing);
 	if (rc)
 		return esp_fail(err, "cannot read the system's routing rules: %s", strerror(-rc));
-	esp_mtu_refresh(b);
+	esp_mtu_device(b);
 	rc = netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
 	if (rc)
 		return esp_fail(err, "cannot bring %s up: %s", b->tun_name, strerror(-rc));
@@ -133,7 +134,7 @@ static void routes_again(struct esp_backend *b)
 
 		if (!p->set)
 			continue;
-		routes = routing_add(&b->routing, &p->policy, &err);
+		routes = routing_add(&b->routing, &p->policy, p->mtu, &err);
 		if (!routes) {
 			log_error("\"%s\": traffic is dropped: %s", p->policy.conn, err.text);
 			continue;
@@ -145,11 +146,14 @@ static void routes_again(struct esp_backend *b)
 
 void esp_check_system(struct esp_backend *b)
 {
-	unsigned index = if_nametoindex(b->tun_name);
+	uint64_t now = clock_now_us();
 
+	if (now - b->checked_us < SYSTEM_CHECK_US)
+		return;
+	b->checked_us = now;
 	if (!b->settled || b->gathering)
 		return;
-	if (index != b->ifindex) { /* it could not be made, or not with all queues, when a worker told that it was gone */
+	if (if_nametoindex(b->tun_name) != b->ifindex) { /* it could not be made, or not with all queues, when a worker told that it was gone */
 		esp_device_again(b);
 		return;
 	}
@@ -182,7 +186,7 @@ void esp_device_again(struct esp_backend *b)
 	tun_configure(b->tun_name);
 	b->ifindex = b->routing.ifindex = if_nametoindex(b->tun_name);
 	b->mtu = 0;
-	esp_mtu_refresh(b);
+	esp_mtu_device(b);
 	netlink_link_set(&b->routing.nl, b->ifindex, 0, true);
 	routes_again(b);
 }
@@ -197,7 +201,7 @@ static bool start_workers(struct esp_backend *b, unsigned count, struct backend_
 		return esp_fail(err, "no descriptors for the ESP workers: %s", strerror(errno));
 	if (!esp_workers_start(b, count, err))
 		return false;
-	esp_mtu_refresh_soon(b);
+	esp_mtu_start(b);
 	return true;
 }
 

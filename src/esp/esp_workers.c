@@ -36,6 +36,7 @@ static struct esp_features features_wanted(void)
 		.tun_uso = !strstr(without, "device_udp"),
 		.udp_segment = !strstr(without, "udp_segmentation"),
 		.udp_gro = !strstr(without, "udp_coalescing"),
+		.route_mtu = !strstr(without, "route_mtu"),
 	};
 }
 
@@ -69,6 +70,7 @@ bool esp_workers_start(struct esp_backend *b, unsigned count, struct backend_err
 		count = WORKERS_MAX;
 	b->features = features_wanted();
 	wire_probe(&b->features);
+	b->features.route_mtu &= routing_forwards_by_mtu();
 	for (unsigned i = 0; i < count; i++) {
 		struct esp_worker *w = worker_new(b, i, err);
 
@@ -77,7 +79,6 @@ bool esp_workers_start(struct esp_backend *b, unsigned count, struct backend_err
 		b->workers[b->worker_count++] = w;
 		b->queue_used[i] = true;
 		w->event_fd = b->event_fd;
-		atomic_store(&w->tun_mtu, b->mtu);
 	}
 	tun_offload(b->workers[0]->tun_fd, &b->features);
 	for (unsigned i = 0; i < count; i++) {

@@ -47,12 +47,13 @@ static bool outer_df(const struct out_packet *out, const struct flow *f)
 }
 
 /* Traffic flow padding in tunnel mode, as far as the path takes it. RFC 4303 §2.7. */
-static size_t tfc_bytes(const struct esp_worker *w, const struct sa_out *sa, size_t len)
+static size_t tfc_bytes(const struct sa_out *sa, size_t len)
 {
-	size_t to = sa->tfc_pad, mtu = atomic_load_explicit(&w->tun_mtu, memory_order_relaxed);
+	size_t to = sa->tfc_pad, mtu;
 
 	if (sa->c.transport || to == 0)
 		return 0;
+	mtu = atomic_load_explicit(&sa->inner_mtu, memory_order_relaxed);
 	if (to > mtu)
 		to = mtu;
 	return to > len ? to - len : 0;
@@ -137,7 +138,7 @@ bool protect_wrap(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, cons
 
 	if (!select_text(sa, packet, f, path, &text, &len, &next, why))
 		return false;
-	tfc = tfc_bytes(w, sa, len);
+	tfc = tfc_bytes(sa, len);
 	*why = DROP_OUT_TOO_BIG;
 	if (len + tfc > PACKET_MAX)
 		return false;

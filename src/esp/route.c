@@ -100,13 +100,19 @@ static int rule_drop(struct routing *r, struct rule_item *item)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static void route_item_free(struct routing *r, struct route_item *item)
+{
+	HASH_DEL(r->routes, item);
+	mtu_set_free(&item->mtus);
+	free(item);
+}
+
 static int route_drop(struct routing *r, struct route_item *item)
 {
 	int a = route_send(r, &item->key, false, NULL, RTM_DELROUTE);
 	int b = route_send(r, &item->key, true, NULL, RTM_DELROUTE);
 
-	HASH_DEL(r->routes, item);
-	free(item);
+	route_item_free(r, item);
 	if (a && a != -ESRCH)
 		return a;
 	return b == -ESRCH ? 0 : b;
@@ -122,6 +128,7 @@ void routing_close(struct routing *r)
 	HASH_CLEAR(hh, r->rules);
 	for (; route; route = next_route) {
 		next_route = route->hh.next;
+		mtu_set_free(&route->mtus);
 		free(route);
 	}
 	for (; rule; rule = next_rule) {
@@ -202,35 +209,65 @@ void rule_unref(struct routing *r, struct rule_item *item)
 		rule_drop(r, item);
 }
 
+/* The route to the device, in place of what is there. */
+static int route_lay(struct routing *r, const struct route_item *item)
+{
+	struct route_options options = { item->source, mtu_set_least(&item->mtus) };
+	int rc = route_send(r, &item->key, false, &options, RTM_NEWROUTE);
+
+	if (rc == -EINVAL && options.source.family) { /* an address that is not here (yet) */
+		options.source = (struct ip_address){ 0 };
+		rc = route_send(r, &item->key, false, &options, RTM_NEWROUTE);
+	}
+	return rc;
+}
+
 int route_ref(struct routing *r, const struct route_key *key, const struct route_options *options,
 	      struct route_item **out)
 {
-	struct route_options without_source = { .mtu = options->mtu };
 	struct route_item *item;
+	bool fresh;
 	int rc;
 
 	HASH_FIND(hh, r->routes, key, sizeof(*key), item);
-	/* beneath first: it must be there when the device goes */
-	rc = route_send(r, key, true, NULL, RTM_NEWROUTE);
-	if (rc == 0)
-		rc = route_send(r, key, false, options, RTM_NEWROUTE);
-	if (rc == -EINVAL && options->source.family) /* an address that is not here (yet) */
-		rc = route_send(r, key, false, &without_source, RTM_NEWROUTE);
-	if (rc)
-		return rc;
-	if (!item)
+	fresh = !item;
+	if (fresh)
 		item = route_item_add(r, key);
 	if (!item)
 		return -ENOMEM;
+	item->source = options->source;
+	rc = mtu_set_change(&item->mtus, 0, options->mtu) ? 0 : -ENOMEM;
+	/* beneath first: it must be there when the device goes */
+	if (rc == 0)
+		rc = route_send(r, key, true, NULL, RTM_NEWROUTE);
+	if (rc == 0)
+		rc = route_lay(r, item);
+	if (rc && fresh)
+		route_item_free(r, item);
+	else if (rc)
+		mtu_set_change(&item->mtus, options->mtu, 0);
+	if (rc)
+		return rc;
 	item->refs++;
 	*out = item;
 	return 0;
 }
 
-void route_unref(struct routing *r, struct route_item *item)
+int route_change_mtu(struct routing *r, struct route_item *item, uint32_t from, uint32_t to)
+{
+	uint32_t had = mtu_set_least(&item->mtus);
+
+	if (!mtu_set_change(&item->mtus, from, to))
+		return -ENOMEM;
+	return mtu_set_least(&item->mtus) == had ? 0 : route_lay(r, item);
+}
+
+void route_unref(struct routing *r, struct route_item *item, uint32_t mtu)
 {
 	if (--item->refs == 0)
 		route_drop(r, item);
+	else
+		route_change_mtu(r, item, mtu, 0);
 }
 
 static int by_priority(const void *x, const void *y)

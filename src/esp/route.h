@@ -5,7 +5,7 @@
  *   215  our marked packets; a peer inside its own policy   goto 217
  *   216  from LOCAL to REMOTE, one or more for each policy  lookup 220 (or goto 217)
  *   217  nop
- *   table 220: REMOTE dev ipsec0, and beneath it unreachable REMOTE
+ *   table 220: REMOTE dev ipsec0 mtu MTU, and beneath it unreachable REMOTE
  *
  * The kernel asks rules one after the other, but finds a route at once. So policies that
  * differ in REMOTE alone are a group; one of more than a few has a table of its own, with
@@ -42,6 +42,7 @@ struct routing {
 	struct pass_pair *passes;  /* exceptions */
 	uint64_t position;         /* of the last rule added */
 	bool have_v6;
+	bool lock_v6; /* the kernel forwards IPv6 by a route's MTU only if that is locked */
 };
 
 /** What one policy uses. */
@@ -54,9 +55,17 @@ bool routing_start(struct routing *r, unsigned ifindex, struct backend_error *er
 /** Close; what is installed stays. */
 void routing_close(struct routing *r);
 
-/** Install what `policy` needs; NULL with a sentence and nothing changed if that fails. */
-struct route_set *routing_add(struct routing *r, const struct sa_policy *policy,
+/**
+ * Install what `policy` needs, with routes of `mtu` (0: as the device); NULL with a sentence and nothing changed if
+ * that fails.
+ */
+struct route_set *routing_add(struct routing *r, const struct sa_policy *policy, uint32_t mtu,
 			      struct backend_error *err);
+/**
+ * Another MTU for a policy's routes (`set` NULL: it has none). One that several policies use has the smallest of
+ * theirs. 0 or a negative errno, if it could not be set everywhere.
+ */
+int routing_set_mtu(struct routing *r, struct route_set *set, uint32_t mtu);
 /** Remove what no other policy needs and free `set` (NULL is allowed). */
 void routing_remove(struct routing *r, struct route_set *set);
 /** Free `set` (NULL is allowed) without removing anything, before routing_close(). */
@@ -67,6 +76,11 @@ void route_set_free(struct route_set *set);
  * manager, by hand). False when routes are missing: those come by routing_add() of every policy.
  */
 bool routing_check(struct routing *r);
+
+/** What the kernel forwards has the MTU of its route: in IPv6 of a locked one. */
+bool routing_forwards_by_mtu(void);
+/** A message that netlink_hear() gave is about a link, a route or a rule of others. */
+bool routing_foreign(const struct routing *r, const struct nlmsghdr *h);
 
 /** A predecessor left rules that no policy has taken over (yet). */
 bool routing_has_stale(const struct routing *r);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "esp/mtu.h"
 #include "esp/route.h"
 #include "net/address.h"
 #include "net/selector.h"
@@ -39,6 +40,8 @@ struct route_key {
 struct route_item {
 	struct route_key key;
 	unsigned refs; /* 0: a predecessor's, nobody's yet */
+	struct ip_address source;
+	struct mtu_set mtus; /* of its users: it has the smallest */
 	UT_hash_handle hh;
 };
 
@@ -68,7 +71,10 @@ void rule_unref(struct routing *r, struct rule_item *item);
 /** One user more of both routes, which are written (again): 0 or a negative errno. */
 int route_ref(struct routing *r, const struct route_key *key, const struct route_options *options,
 	      struct route_item **out);
-void route_unref(struct routing *r, struct route_item *item);
+/** A user that has the MTU `from` gets `to`: 0 or a negative errno. */
+int route_change_mtu(struct routing *r, struct route_item *item, uint32_t from, uint32_t to);
+/** `mtu`: what the user that leaves has. */
+void route_unref(struct routing *r, struct route_item *item, uint32_t mtu);
 /** Lay the rules of policies anew if their order is not right and matters. */
 void routing_keep_order(struct routing *r);
 

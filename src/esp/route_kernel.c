@@ -1,7 +1,9 @@
 /* One rule, one route: to and from the kernel. */
 #include <linux/fib_rules.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "esp/esp.h"
 #include "esp/route_internal.h"
@@ -76,6 +78,9 @@ int route_send(struct routing *r, const struct route_key *key, bool unreachable,
 	if (options && options->mtu) {
 		struct nlattr *nest = mnl_attr_nest_start(q.header, RTA_METRICS);
 
+		/* IPv6 goes on learning smaller ones of a path; a locked one of IPv4 would cost own packets their DF */
+		if (r->lock_v6 && dst->family == AF_INET6)
+			mnl_attr_put_u32(q.header, RTAX_LOCK, 1u << RTAX_MTU);
 		mnl_attr_put_u32(q.header, RTAX_MTU, options->mtu);
 		mnl_attr_nest_end(q.header, nest);
 	}
@@ -171,4 +176,35 @@ bool route_read(const struct nlmsghdr *h, struct route_key *key)
 			key->table = mnl_attr_get_u32(a);
 	}
 	return routing_owns_table(key->table);
+}
+
+bool routing_foreign(const struct routing *r, const struct nlmsghdr *h)
+{
+	const struct ifinfomsg *link = mnl_nlmsg_get_payload(h);
+	struct route_key route;
+	struct rule rule;
+
+	switch (h->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return link->ifi_index != (int)r->ifindex;
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return !route_read(h, &route);
+	case RTM_NEWRULE:
+	case RTM_DELRULE:
+		return !rule_read(h, &rule);
+	default:
+		return false;
+	}
+}
+
+/* IPv4: 5.10. IPv6: a locked one, and since 5.7 that does not keep the kernel from learning of narrower paths. */
+bool routing_forwards_by_mtu(void)
+{
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 5 || (major == 5 && minor >= 10));
 }

@@ -44,7 +44,8 @@ struct member {
 	struct route_group *group;
 	unsigned refs;
 	uint32_t priority;
-	struct route_options options;
+	struct mtu_set mtus;          /* of the policies that use it */
+	struct route_options options; /* of `route` */
 	bool in_table;
 	struct rule_array rules;
 	struct route_item *route;
@@ -61,6 +62,7 @@ struct route_set {
 	struct rule_array rules; /* that are the policy's own: bypass, exceptions */
 	size_t member_count;
 	struct member **members;
+	uint32_t mtu; /* of their routes */
 };
 
 static bool selector_has(const struct traffic_selector *ts, const struct ip_address *a)
@@ -244,19 +246,20 @@ static int member_install(struct routing *r, struct member *m, bool in_table)
 {
 	struct rule_array rules = { 0 }, old_rules = m->rules;
 	struct route_item *route, *old_route = m->route;
+	struct route_options options = { m->options.source, mtu_set_least(&m->mtus) };
 	struct route_key key;
 	int rc;
 
 	memset(&key, 0, sizeof(key));
 	key.dst = m->dst;
 	key.table = in_table ? m->group->table : ESP_ROUTE_TABLE;
-	rc = route_ref(r, &key, &m->options, &route);
+	rc = route_ref(r, &key, &options, &route);
 	if (rc)
 		return rc;
 	if (!in_table)
 		rc = group_rules(r, m->group, &m->dst, ESP_ROUTE_TABLE, m->priority, &rules);
 	if (rc) {
-		route_unref(r, route);
+		route_unref(r, route, options.mtu);
 		return rc;
 	}
 	m->in_table = in_table;
@@ -264,8 +267,26 @@ static int member_install(struct routing *r, struct member *m, bool in_table)
 	m->route = route;
 	rules_unref(r, &old_rules);
 	if (old_route)
-		route_unref(r, old_route);
+		route_unref(r, old_route, m->options.mtu);
+	m->options.mtu = options.mtu;
 	return 0;
+}
+
+/* A policy that wanted `from` (0: none) for this destination wants `to`. */
+static int member_change_mtu(struct routing *r, struct member *m, uint32_t from, uint32_t to)
+{
+	uint32_t mtu;
+	int rc = mtu_set_change(&m->mtus, from, to) ? 0 : -ENOMEM;
+
+	mtu = mtu_set_least(&m->mtus);
+	if (m->route && mtu != m->options.mtu) {
+		int changed = route_change_mtu(r, m->route, m->options.mtu, mtu);
+
+		if (changed != -ENOMEM)
+			m->options.mtu = mtu;
+		rc = rc ? rc : changed;
+	}
+	return rc;
 }
 
 /* That a predecessor's rules lead to from the same packets, or one that nobody uses; 0: none left. */
@@ -372,8 +393,9 @@ static void member_put(struct routing *r, struct member *m)
 		return;
 	rules_unref(r, &m->rules);
 	if (m->route)
-		route_unref(r, m->route);
+		route_unref(r, m->route, m->options.mtu);
 	HASH_DEL(g->members, m);
+	mtu_set_free(&m->mtus);
 	free(m);
 	group_put(r, g);
 }
@@ -400,9 +422,12 @@ static int member_ref(struct routing *r, const struct group_key *key, const stru
 	}
 	if (priority < m->priority)
 		m->priority = priority;
-	m->options = *options;
-	rc = member_install(r, m, g->table && !meets_pass(r, g, dst));
+	m->options.source = options->source;
+	rc = mtu_set_change(&m->mtus, 0, options->mtu) ? 0 : -ENOMEM;
+	if (rc == 0)
+		rc = member_install(r, m, g->table && !meets_pass(r, g, dst));
 	if (rc) {
+		mtu_set_change(&m->mtus, options->mtu, 0);
 		member_put(r, m);
 		return rc;
 	}
@@ -512,7 +537,7 @@ static bool add_pair(struct routing *r, struct route_set *set, const struct sa_p
 	key.lo = local->lo;
 	key.hi = local->hi;
 	for (size_t i = 0; i < nr; i++) {
-		struct route_options options = { .mtu = p->mtu };
+		struct route_options options = { .mtu = set->mtu };
 
 		key.own = own_source(r, p, local, &rp[i], &options.source);
 		if (!key.own)
@@ -560,7 +585,7 @@ static void add_peer_bypass(struct routing *r, struct route_set *set, const stru
 	}
 }
 
-struct route_set *routing_add(struct routing *r, const struct sa_policy *p,
+struct route_set *routing_add(struct routing *r, const struct sa_policy *p, uint32_t mtu,
 			      struct backend_error *err)
 {
 	struct route_set *set = calloc(1, sizeof(*set));
@@ -570,6 +595,7 @@ struct route_set *routing_add(struct routing *r, const struct sa_policy *p,
 		fail(err, "route", -ENOMEM);
 		return NULL;
 	}
+	set->mtu = mtu;
 	add_peer_bypass(r, set, p);
 	for (size_t l = 0; ok && l < p->local_ts.count; l++)
 		for (size_t m = 0; ok && m < p->remote_ts.count; m++)
@@ -590,11 +616,29 @@ void routing_remove(struct routing *r, struct route_set *set)
 	rules_unref(r, &set->rules);
 	for (size_t i = 0; i < set->member_count; i++) {
 		set->members[i]->refs--;
+		/* the last one takes the route along */
+		if (set->members[i]->refs > 0)
+			member_change_mtu(r, set->members[i], set->mtu, 0);
 		member_put(r, set->members[i]);
 	}
 	if (remove_passes(r, set))
 		sort_groups(r);
 	route_set_free(set);
+}
+
+int routing_set_mtu(struct routing *r, struct route_set *set, uint32_t mtu)
+{
+	int rc = 0;
+
+	if (!set || set->mtu == mtu)
+		return 0;
+	for (size_t i = 0; i < set->member_count; i++) {
+		int one = member_change_mtu(r, set->members[i], set->mtu, mtu);
+
+		rc = rc ? rc : one;
+	}
+	set->mtu = mtu;
+	return rc;
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -616,6 +660,7 @@ static void group_free(struct route_group *g)
 	for (; m; m = next) {
 		next = m->hh.next;
 		free(m->rules.items);
+		mtu_set_free(&m->mtus);
 		free(m);
 	}
 	free(g->rules.items);

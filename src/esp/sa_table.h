@@ -78,7 +78,8 @@ struct sa_out {
 	uint64_t seq;        /* worker's: of the last packet */
 	bool encap_dscp, no_pmtu_disc;
 	uint32_t tfc_pad;
-	_Atomic uint32_t path_mtu; /* what the way to the peer takes in one piece, 0: not known */
+	_Atomic uint32_t path_mtu;  /* what the way to the peer takes in one piece, 0: not known */
+	_Atomic uint32_t inner_mtu; /* the largest inner packet that fits on its path */
 	_Atomic(const struct sa_path *) path;
 	counter_t seq_shown;
 };

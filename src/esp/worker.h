@@ -157,6 +157,7 @@ struct esp_features {
 	bool tun_tso, tun_uso;         /* super-packets of TCP and of UDP on the device */
 	bool udp_segment, udp_gro;     /* and on UDP sockets */
 	unsigned udp_segments_max;     /* packets of one super-packet */
+	bool route_mtu;                /* what is forwarded has the MTU of its route, not of the device */
 };
 
 struct esp_worker {
@@ -175,7 +176,6 @@ struct esp_worker {
 	_Atomic bool stop;
 	_Atomic(const struct policy_list *) policies;
 	_Atomic uint64_t epoch; /* of policies and SAs; from 1 */
-	_Atomic uint32_t tun_mtu;
 	struct sa_table *sas;
 	struct udp_slot udp[UDP_SOCKETS_MAX];
 

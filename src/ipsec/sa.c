@@ -70,6 +70,8 @@ static void print_policy(const json_t *p)
 	json_array_foreach(json_object_get(p, "tmpl"), i, tmpl)
 		printf("\ttmpl src %s dst %s\n\t\tproto esp reqid %lld mode %s\n", json_text(tmpl, "src"),
 		       json_text(tmpl, "dst"), (long long)json_number(tmpl, "reqid"), json_text(tmpl, "mode"));
+	if (json_number(p, "mtu") > 0)
+		printf("\tmtu %lld\n", (long long)json_number(p, "mtu"));
 }
 
 void print_sas(const struct options *o, const json_t *data)

@@ -249,7 +249,6 @@ static struct bench *bench_new(const struct suite *s, size_t count, bool super)
 	for (size_t i = 0; i < count; i++)
 		add_sa(b, s, i);
 	atomic_store(&b->w.udp[0].fd, 0); /* any: sendmmsg() is ours */
-	atomic_store(&b->w.tun_mtu, 1500);
 	b->w.batch_epoch = 1;
 	b->w.batch_policies = b->policies;
 	b->w.now_us = 1;

@@ -68,6 +68,7 @@ static void make_variant(unsigned v)
 	outbound[v] = sa_out_new(&sa, &why);
 	check(inbound[v] && outbound[v]);
 	atomic_store(&outbound[v]->path, sa_path_new(&sa.path, 0));
+	atomic_store(&outbound[v]->inner_mtu, 1280);
 }
 
 static void set_up(void)

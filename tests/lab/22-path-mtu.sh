@@ -110,7 +110,8 @@ narrow() { # NAME WORKERS ADDRESS1 ADDRESS2 MTU [OPTION...]: MTU is the device's
 	check "$name: in fragments outside" has_packets "$WIRE" "$FRAGMENTS" 2
 	check "$name: TCP over IPv6" tcp 5005 2000000 2001:db8:30::20
 	forget c
-	check "$name: and IPv4, in packets that are too large outside" waitfor 5 whole_ping 1280
+	check "$name: IPv4 keeps its own size" waitfor 5 whole_ping "$mtu"
+	check "$name: no more than that" not whole_ping 1280
 	check "$name: IKE" ike_passes
 	check "$name: both stop" gateways_stop
 }

@@ -3,14 +3,16 @@
  * input, answering and reporting events on its standard output. For tests/lab/20-esp-backend.sh.
  *
  *   esp_gateway LOCAL REMOTE [gather]
- *   policy REQID trap|drop|pass|protect LOCAL_TS REMOTE_TS [transport] [mtu=N]
+ *   policy REQID trap|drop|pass|protect LOCAL_TS REMOTE_TS [transport] [mtu=N] [peer=ADDRESS]
  *   unpolicy REQID
  *   sa ID REQID in|out|both SPI_IN SPI_OUT LOCAL_TS REMOTE_TS [OPTION...]
- *       cbc chacha esn transport udp window=N packets=N tfc=N nodf encap-dscp decap-dscp
+ *       cbc chacha esn transport udp window=N packets=N tfc=N nodf encap-dscp decap-dscp peer=ADDRESS
  *   rm ID in|out|both
  *   usage ID, udp PORT [alone], ike BYTES, status, describe, settle, close keep|remove
  *       alone: no other socket can be bound beside it; ike: a message to the peer from the newest socket
+ *   longest: how long the back end has kept this thread at most since it was last asked, in microseconds
  *
+ * A peer=ADDRESS stands in place of REMOTE.
  * The keys of an SA are made from its SPI, so two gateways that name the same SPI agree.
  */
 #include <errno.h>
@@ -23,16 +25,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "crypto/esp_aead.h"
 #include "esp/esp.h"
 
-enum { WORDS_MAX = 24, LINE_BYTES = 1024, SAS_MAX = 64, IKE_MAX = 8192, MARKER = 4, SHOWN_MAX = 32 };
+enum { WORDS_MAX = 24, LINE_BYTES = 1024, SAS_MAX = 131072, IKE_MAX = 8192, MARKER = 4, SHOWN_MAX = 32 };
 
 static struct backend *backend;
 static struct ip_endpoint local, remote;
 static struct child_sa sas[SAS_MAX];
 static int udp_fd = -1; /* the newest */
+static uint64_t longest_us;
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
@@ -122,6 +126,14 @@ static unsigned option(char **words, int n, const char *name)
 	return 0;
 }
 
+static bool read_peer(char **words, int n, struct ip_address *peer)
+{
+	for (int i = 0; i < n; i++)
+		if (strncmp(words[i], "peer=", 5) == 0)
+			return ip_address_parse(words[i] + 5, peer);
+	return true;
+}
+
 static void make_keys(const struct cipher_suite *suite, struct esp_half *half)
 {
 	half->encr_key.len = (uint8_t)esp_cipher_encr_key_bytes(suite);
@@ -151,7 +163,7 @@ static void command_policy(char **w, int n)
 	struct sa_policy p = { .local = local.address, .remote = remote.address };
 	struct backend_error err = { "usage" };
 
-	if (n < 5 || !read_ts(w[3], &p.local_ts) || !read_ts(w[4], &p.remote_ts)) {
+	if (n < 5 || !read_ts(w[3], &p.local_ts) || !read_ts(w[4], &p.remote_ts) || !read_peer(w, n, &p.remote)) {
 		result(false, &err);
 		return;
 	}
@@ -193,6 +205,10 @@ static void command_sa(char **w, int n)
 	make_keys(&sa.suite, &sa.in);
 	make_keys(&sa.suite, &sa.out);
 	sa.path = (struct esp_path){ local, remote, option(w, n, "udp") };
+	if (!read_peer(w, n, &sa.path.remote.address)) {
+		result(false, &err);
+		return;
+	}
 	sa.replay_window = option(w, n, "window") ? option(w, n, "window") : 128;
 	sa.max_packets = option(w, n, "packets");
 	sa.tfc_pad = option(w, n, "tfc");
@@ -299,6 +315,9 @@ static bool command(char *line)
 	} else if (strcmp(w[0], "settle") == 0) {
 		esp_backend_settle(backend);
 		say("ok");
+	} else if (strcmp(w[0], "longest") == 0) {
+		say("longest %llu", (unsigned long long)longest_us);
+		longest_us = 0;
 	} else if (strcmp(w[0], "close") == 0 && n > 1) {
 		ops->close(backend, strcmp(w[1], "keep") == 0);
 		say("closed");
@@ -307,6 +326,16 @@ static bool command(char *line)
 		result(false, &err);
 	}
 	return true;
+}
+
+static void process(int fd)
+{
+	uint64_t start = clock_now_us(), took;
+
+	backend_ops(backend)->process(backend, fd);
+	took = clock_now_us() - start;
+	if (took > longest_us)
+		longest_us = took;
 }
 
 int main(int argc, char **argv)
@@ -342,7 +371,7 @@ int main(int argc, char **argv)
 			return 1;
 		for (size_t i = 1; i <= n; i++)
 			if (p[i].revents)
-				backend_ops(backend)->process(backend, p[i].fd);
+				process(p[i].fd);
 		if (p[0].revents && (!fgets(line, sizeof(line), stdin) || !command(line)))
 			return 0;
 	}

@@ -76,12 +76,12 @@ static struct rig *rig_new(const struct child_sa *sa)
 	r->sa = *sa;
 	assert_true(sa_table_init(&r->table));
 	assert_true(worker_init(&r->w, 0, pair[0], &r->table));
-	atomic_store(&r->w.tun_mtu, 1400);
 	r->in = sa_in_new(sa, &why);
 	r->out = sa_out_new(sa, &why);
 	if (!r->in || !r->out)
 		fail_msg("%s", why);
 	atomic_store(&r->out->path, sa_path_new(&sa->path, 0));
+	atomic_store(&r->out->inner_mtu, 1400);
 	assert_true(sa_table_claim(&r->table, SPI));
 	sa_table_put(&r->table, SPI, r->in);
 	return r;
