@@ -120,7 +120,7 @@ whole() { sized "${3:-c}" "$1" "$2" "${4-}"; }
 refused() { forget; fails_saying "mtu[=: ]+$3" sized "${4:-c}" "$1" "$2" "${5-}"; }
 transfer() { # ADDRESS HOST: 1 MB of TCP from c
 	: >"$WORK/server"
-	bg server "$WORK/server" ip netns exec "$LAB-m$2" timeout 20 python3 -c "
+	bg server "$WORK/server" ip netns exec "$LAB-m$2" timeout 60 python3 -c "
 import socket
 s = socket.create_server(('$1', 5000), family=socket.AF_INET6 if ':' in '$1' else socket.AF_INET)
 print('listening', flush=True)
@@ -128,10 +128,10 @@ c = s.accept()[0]
 n = 0
 while (b := c.recv(65536)): n += len(b)
 c.sendall(str(n).encode())"
-	waitfor 15 grep -q listening "$WORK/server" || { cat "$WORK/server"; return 1; }
-	in_ns c timeout 20 python3 -c "
+	waitfor 40 grep -q listening "$WORK/server" || { cat "$WORK/server"; return 1; }
+	in_ns c timeout 60 python3 -c "
 import socket
-c = socket.create_connection(('$1', 5000), timeout=10)
+c = socket.create_connection(('$1', 5000), timeout=20)
 c.sendall(bytes(1 << 20))
 c.shutdown(socket.SHUT_WR)
 raise SystemExit(c.recv(100) != b'1048576')"
