@@ -308,7 +308,7 @@ static json_t *features_json(const struct esp_backend *b)
 	set(o, "device_udp", json_boolean(f->tun_uso));
 	set(o, "udp_segmentation", json_boolean(f->udp_segment));
 	set(o, "udp_coalescing", json_boolean(f->udp_gro));
-	set(o, "ipv6", json_boolean(b->workers[0]->raw6_fd >= 0));
+	set(o, "ipv6", json_boolean(b->raw[RAW_V6].here));
 	set(o, "route_mtu", json_boolean(f->route_mtu));
 	return o;
 }

@@ -77,6 +77,8 @@ static struct sa_record *sa_record_new(struct esp_backend *b, const struct child
 	}
 	r->sa = *sa;
 	r->policy = p;
+	r->raw = RAW_NONE;
+	r->worker = SPI_WORKER(sa->in.spi) % b->worker_count;
 	r->added_s = clock_wall_s();
 	p->users++;
 	HASH_ADD(hh, b->sa_records, sa.id, sizeof(r->sa.id), r);
@@ -87,6 +89,7 @@ static void sa_record_put(struct esp_backend *b, struct sa_record *r)
 {
 	if (r->in || r->out)
 		return;
+	esp_raw_forget(b, r);
 	HASH_DEL(b->sa_records, r);
 	r->policy->users--;
 	policy_record_put(b, r->policy);
@@ -157,7 +160,7 @@ static struct sa_path *path_for(const struct esp_backend *b, const struct esp_pa
 		esp_fail(err, "the SA's end points have no common address family");
 		return NULL;
 	}
-	if (!path->udp_encap && path->remote.address.family == AF_INET6 && b->workers[0]->raw6_fd < 0) {
+	if (!path->udp_encap && path->remote.address.family == AF_INET6 && !b->raw[RAW_V6].here) {
 		esp_fail(err, "this system has no IPv6");
 		return NULL;
 	}
@@ -176,6 +179,8 @@ static bool add_in(struct esp_backend *b, struct sa_record *r, const struct chil
 		return esp_fail(err, "inbound SA 0x%08x is there already", sa->in.spi);
 	if (!sa_table_taken(&b->sas, sa->in.spi) && !sa_table_claim(&b->sas, sa->in.spi))
 		return esp_fail(err, "SPI 0x%08x is not free", sa->in.spi);
+	if (!esp_raw_follow(b, r, &r->sa.path, err))
+		return false;
 	r->in = sa_in_new(sa, &why);
 	if (!r->in)
 		return esp_fail(err, "%s", why);
@@ -208,6 +213,10 @@ static bool add_out(struct esp_backend *b, struct sa_record *r, const struct chi
 	path = path_for(b, &sa->path, err);
 	if (!path)
 		return false;
+	if (!esp_raw_follow(b, r, &sa->path, err)) {
+		free(path);
+		return false;
+	}
 	r->out = sa_out_new(sa, &why);
 	if (!r->out) {
 		free(path);
@@ -292,16 +301,20 @@ static bool op_move(struct backend *base, const struct child_sa *sa, const struc
 {
 	struct esp_backend *b = self(base);
 	struct sa_record *r = sa_record_find(b, sa->id);
+	struct sa_path *path = NULL;
 
 	err->text[0] = '\0';
 	if (!r)
 		return esp_fail(err, "there is no such SA");
+	if (r->out && !(path = path_for(b, to, err)))
+		return false;
+	if (!esp_raw_follow(b, r, to, err)) {
+		free(path);
+		return false;
+	}
 	if (r->out) {
-		struct sa_path *path = path_for(b, to, err);
 		void *old = (void *)(uintptr_t)atomic_load(&r->out->path);
 
-		if (!path)
-			return false;
 		atomic_store(&r->out->path, path);
 		esp_workers_quiesce(b);
 		free(old);

@@ -31,6 +31,8 @@ struct sa_record {
 	struct sa_in *in;
 	struct sa_out *out;
 	struct policy_record *policy;
+	enum raw_family raw; /* that it is counted for, RAW_NONE: in UDP */
+	unsigned worker;     /* that its SPI names */
 	uint64_t added_s; /* seconds since 1970 */
 	/* of the outbound half (esp_mtu.c) */
 	struct path_mtu *way;              /* NULL: not known */
@@ -53,6 +55,13 @@ struct policy_record {
 	uint32_t mtu;                /* of its routes; 0: the device's */
 	uint32_t wants;              /* of the device; 0: nothing, it has no SAs */
 	UT_hash_handle hh;
+};
+
+/** Who hears native ESP of one family, by worker. */
+struct raw_sockets {
+	bool here;                   /* the system has the family */
+	size_t sas[WORKERS_MAX];     /* native ones */
+	uint64_t heard[WORKERS_MAX]; /* owners whose packets its socket gets; 0: it has no socket */
 };
 
 /** What is known of the way to a peer; there is one while it has outbound SAs. */
@@ -109,6 +118,7 @@ struct esp_backend {
 	struct esp_worker *workers[WORKERS_MAX];
 	size_t out_sas[WORKERS_MAX]; /* outbound SAs of each */
 	bool queue_used[WORKERS_MAX];
+	struct raw_sockets raw[RAW_FAMILIES];
 };
 
 /* --- esp.c --- */
@@ -140,6 +150,21 @@ bool esp_workers_device(struct esp_backend *b, struct backend_error *err);
 bool esp_workers_add_udp(struct esp_backend *b, size_t slot, int fd, const struct ip_endpoint *local);
 /** Forget the socket `fd`. */
 void esp_workers_forget_udp(struct esp_backend *b, int fd);
+
+/* --- esp_raw.c --- */
+
+/** The first raw socket of each family that is here; before the workers start. False with a sentence. */
+bool esp_raw_start(struct esp_backend *b, struct backend_error *err);
+/**
+ * The SA goes by `path` from now on. When this returns its worker hears native packets of the new path, and
+ * still those of the old one. False with a sentence, and nothing changed.
+ */
+bool esp_raw_follow(struct esp_backend *b, struct sa_record *r, const struct esp_path *path,
+		    struct backend_error *err);
+/** The SA is gone. */
+void esp_raw_forget(struct esp_backend *b, struct sa_record *r);
+/** Close the sockets of workers that have no native SA any more. */
+void esp_raw_tidy(struct esp_backend *b);
 
 /* --- esp_life.c --- */
 

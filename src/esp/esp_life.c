@@ -151,6 +151,7 @@ void esp_check_system(struct esp_backend *b)
 	if (now - b->checked_us < SYSTEM_CHECK_US)
 		return;
 	b->checked_us = now;
+	esp_raw_tidy(b);
 	if (!b->settled || b->gathering)
 		return;
 	if (if_nametoindex(b->tun_name) != b->ifindex) { /* it could not be made, or not with all queues, when a worker told that it was gone */

@@ -82,14 +82,11 @@ bool esp_workers_start(struct esp_backend *b, unsigned count, struct backend_err
 	}
 	tun_offload(b->workers[0]->tun_fd, &b->features);
 	for (unsigned i = 0; i < count; i++) {
-		struct esp_worker *w = b->workers[i];
-
-		if (!worker_join(w, b->workers, count, &b->features))
+		if (!worker_join(b->workers[i], b->workers, count, &b->features))
 			return esp_fail(err, "out of memory for the ESP workers' queues");
-		if (!wire_open(w))
-			return esp_fail(err, "cannot open a raw socket for ESP: %s%s", strerror(errno),
-					errno == EPERM ? "; user-space ESP needs CAP_NET_RAW" : "");
 	}
+	if (!esp_raw_start(b, err))
+		return false;
 	for (unsigned i = 0; i < count; i++)
 		if (!worker_start(b->workers[i]))
 			return esp_fail(err, "cannot start an ESP worker: %s", strerror(errno));

@@ -45,58 +45,80 @@ static void set_buffers(int fd)
 }
 
 /*
- * Of the packets that every raw socket gets a copy of, those whose SPI names this worker: behind an
+ * Of the packets that every raw socket gets a copy of, those whose SPI names one of `owners`: behind an
  * IPv4 header with its options, and at once on IPv6.
  */
-static bool filter_raw(int fd, int family, unsigned index)
+bool wire_raw_filter(int fd, enum raw_family family, uint64_t owners)
 {
-	struct sock_filter v4[] = {
-		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),
+	struct sock_filter by_spi[] = {
+		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), /* IPv4's */
 		BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
 		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, SPI_INDEX_BITS),
 		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, WORKERS_MAX - 1),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, index, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 32, 3, 0),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_IMM, (uint32_t)owners),
+		BPF_STMT(BPF_JMP | BPF_JA, 3),
+		BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, 32),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_IMM, (uint32_t)(owners >> 32)),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_X, 0),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	struct sock_filter v6[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), v4[2], v4[3], v4[4], v4[5], v4[6],
-	};
-	struct sock_fprog p = { .len = family == AF_INET ? 7 : 6, .filter = family == AF_INET ? v4 : v6 };
+	struct sock_fprog p = { .len = sizeof(by_spi) / sizeof(by_spi[0]), .filter = by_spi };
 
+	_Static_assert(WORKERS_MAX == 64, "the words of `owners`");
+	if (owners == UINT64_MAX) {
+		int none = 0;
+
+		return setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none)) == 0 || errno == ENOENT;
+	}
+	if (family == RAW_V6) {
+		by_spi[1] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0);
+		p.filter++;
+		p.len--;
+	}
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &p, sizeof(p)) == 0;
 }
 
-static int open_raw(const struct esp_worker *w, int family)
+/* The kernel adds a raw socket as it makes it: what came before there was a filter, others have got as well. */
+static bool begin_to_hear(int fd, enum raw_family family, uint64_t owners)
 {
-	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ESP);
+	char byte;
+
+	if (!wire_raw_filter(fd, family, 0))
+		return false;
+	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0 || errno == EINTR)
+		;
+	return wire_raw_filter(fd, family, owners);
+}
+
+int wire_raw_open(enum raw_family family, uint64_t owners)
+{
+	int fd = socket(family == RAW_V4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ESP);
 	bool ok;
 
 	if (fd < 0)
 		return -1;
-	if (family == AF_INET)
+	if (family == RAW_V4)
 		/* DF stands in the header that we write; of ICMP errors the kernel learns nothing */
 		ok = set_int(fd, IPPROTO_IP, IP_HDRINCL, 1) &&
 		     set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
 	else
 		ok = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
-		     set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) && wire_send_whole(fd, family);
-	ok = ok && wire_want_errors(fd, family) && (w->count == 1 || filter_raw(fd, family, w->index));
-	if (!ok || !set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK)) {
+		     set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) && wire_send_whole(fd, AF_INET6);
+	ok = ok && wire_want_errors(fd, family == RAW_V4 ? AF_INET : AF_INET6);
+	set_buffers(fd);
+	if (!ok || !set_int(fd, SOL_SOCKET, SO_MARK, ESP_MARK) || !begin_to_hear(fd, family, owners)) {
+		int e = errno;
+
 		close(fd);
+		errno = e;
 		return -1;
 	}
-	set_buffers(fd);
 	return fd;
-}
-
-bool wire_open(struct esp_worker *w)
-{
-	w->raw4_fd = open_raw(w, AF_INET);
-	if (w->raw4_fd < 0)
-		return false;
-	w->raw6_fd = open_raw(w, AF_INET6); /* a system without IPv6 has none */
-	return true;
 }
 
 /* Kernels before 5.12 have UDP_GRO, but it is not to be relied on there. */
@@ -263,13 +285,14 @@ static bool raw4_packet(uint8_t *data, size_t len, struct in_packet *p)
 
 void wire_raw4_ready(struct esp_worker *w, bool error)
 {
+	int fd = atomic_load_explicit(&w->raw_fd[RAW_V4], memory_order_acquire);
 	struct in_packet packets[RECV_BATCH];
 	struct recv_batch b;
 
 	if (error)
-		wire_read_errors(w, w->raw4_fd, true);
+		wire_read_errors(w, fd, true);
 	for (int turn = 0; turn < TURNS; turn++) {
-		int n = receive(w, w->raw4_fd, &b, RECV_BATCH);
+		int n = receive(w, fd, &b, RECV_BATCH);
 		size_t count = 0;
 
 		if (n <= 0)
@@ -289,13 +312,14 @@ void wire_raw4_ready(struct esp_worker *w, bool error)
 
 void wire_raw6_ready(struct esp_worker *w, bool error)
 {
+	int fd = atomic_load_explicit(&w->raw_fd[RAW_V6], memory_order_acquire);
 	struct in_packet packets[RECV_BATCH];
 	struct recv_batch b;
 
 	if (error)
-		wire_read_errors(w, w->raw6_fd, false);
+		wire_read_errors(w, fd, false);
 	for (int turn = 0; turn < TURNS; turn++) {
-		int n = receive(w, w->raw6_fd, &b, RECV_BATCH);
+		int n = receive(w, fd, &b, RECV_BATCH);
 
 		if (n <= 0)
 			return;

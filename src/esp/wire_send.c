@@ -242,9 +242,12 @@ static size_t send_batch(struct esp_worker *w, int fd, struct send_batch *b, con
 
 static int socket_of(const struct esp_worker *w, const struct out_packet *p)
 {
-	if (p->path->udp_encap)
-		return atomic_load_explicit(&w->udp[p->path->socket].fd, memory_order_acquire);
-	return p->path->remote.address.family == AF_INET6 ? w->raw6_fd : w->raw4_fd;
+	const struct sa_path *path = p->path;
+
+	if (path->udp_encap)
+		return atomic_load_explicit(&w->udp[path->socket].fd, memory_order_acquire);
+	return atomic_load_explicit(&w->raw_fd[path->remote.address.family == AF_INET6 ? RAW_V6 : RAW_V4],
+				    memory_order_acquire);
 }
 
 /*

@@ -55,7 +55,8 @@ bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_tab
 	w->index = index;
 	w->tun_fd = tun_fd;
 	w->sas = sas;
-	w->raw4_fd = w->raw6_fd = -1;
+	for (size_t i = 0; i < RAW_FAMILIES; i++)
+		atomic_init(&w->raw_fd[i], -1);
 	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++) {
 		atomic_init(&w->udp[i].fd, -1);
 		atomic_init(&w->udp[i].daemon_fd, -1);
@@ -109,8 +110,7 @@ bool worker_start(struct esp_worker *w)
 	sigset_t all, old;
 	int err;
 
-	if (!watch(w, w->tun_fd, TAG_TUN) || !watch(w, w->raw4_fd, TAG_RAW4) ||
-	    !watch(w, w->raw6_fd, TAG_RAW6) || !watch(w, w->kick_fd, TAG_KICK))
+	if (!watch(w, w->tun_fd, TAG_TUN) || !watch(w, w->kick_fd, TAG_KICK))
 		return false;
 	sigfillset(&all); /* signals are the daemon's */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -124,6 +124,11 @@ bool worker_start(struct esp_worker *w)
 bool worker_watch_tun(struct esp_worker *w)
 {
 	return watch(w, w->tun_fd, TAG_TUN);
+}
+
+bool worker_watch_raw(struct esp_worker *w, enum raw_family family)
+{
+	return watch(w, atomic_load(&w->raw_fd[family]), family == RAW_V4 ? TAG_RAW4 : TAG_RAW6);
 }
 
 bool worker_watch_udp(struct esp_worker *w, size_t slot)
@@ -165,8 +170,9 @@ void worker_close(struct esp_worker *w)
 	for (size_t i = 0; i < UDP_SOCKETS_MAX; i++)
 		if (w->udp[i].own && w->udp[i].fd >= 0)
 			close(w->udp[i].fd);
-	close_fd(&w->raw4_fd);
-	close_fd(&w->raw6_fd);
+	for (size_t i = 0; i < RAW_FAMILIES; i++)
+		if (w->raw_fd[i] >= 0)
+			close(w->raw_fd[i]);
 	close_fd(&w->epoll_fd);
 	close_fd(&w->kick_fd);
 	ring_free(&w->events);

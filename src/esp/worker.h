@@ -73,6 +73,9 @@ struct udp_slot {
 	uint64_t segments_from_us; /* worker's: before this the device refuses UDP_SEGMENT */
 };
 
+/** The families of native ESP: what a raw socket is for. */
+enum raw_family { RAW_V4, RAW_V6, RAW_FAMILIES, RAW_NONE = RAW_FAMILIES };
+
 enum worker_event_kind {
 	EVENT_ACQUIRE,
 	EVENT_EXPIRE,
@@ -164,8 +167,8 @@ struct esp_worker {
 	pthread_t thread;
 	bool started;
 	unsigned index;
-	int epoll_fd, tun_fd, raw4_fd, raw6_fd;
-	bool raw6_fragments; /* what raw6_fd is set to at the moment */
+	int epoll_fd, tun_fd;
+	bool raw6_fragments; /* what the raw socket of IPv6 is set to at the moment */
 	int kick_fd;  /* to the worker: look at what changed, or was handed over */
 	int event_fd; /* to the daemon's thread: a ring has something; shared by the workers */
 	const struct esp_features *features;
@@ -177,6 +180,7 @@ struct esp_worker {
 	_Atomic(const struct policy_list *) policies;
 	_Atomic uint64_t epoch; /* of policies and SAs; from 1 */
 	struct sa_table *sas;
+	_Atomic int raw_fd[RAW_FAMILIES]; /* native ESP; -1: none (esp_raw.c) */
 	struct udp_slot udp[UDP_SOCKETS_MAX];
 
 	/* published by the worker */
@@ -232,6 +236,8 @@ void worker_close(struct esp_worker *w);
 void worker_quiesce(struct esp_worker *w);
 /** Watch the UDP sockets of `slot`, whose members are set. False with errno. */
 bool worker_watch_udp(struct esp_worker *w, size_t slot);
+/** Watch the raw socket of `family`. False with errno. */
+bool worker_watch_raw(struct esp_worker *w, enum raw_family family);
 /** Watch the TUN device (again, after EVENT_DEVICE_GONE). False with errno. */
 bool worker_watch_tun(struct esp_worker *w);
 /** SAs or policies changed: forget cached flows, look at the packets that wait. */
@@ -315,8 +321,13 @@ void handover_take(struct esp_worker *w);
 
 /** Take out of `features` what UDP sockets have not here, and learn the rest. */
 void wire_probe(struct esp_features *features);
-/** Open the raw sockets (IPv6's may be missing). False with errno. */
-bool wire_open(struct esp_worker *w);
+/**
+ * A raw socket for native ESP of `family`, which gets what comes from now on for the workers that SPIs name:
+ * bit i of `owners`, worker i. -1 with errno.
+ */
+int wire_raw_open(enum raw_family family, uint64_t owners);
+/** It gets what comes for `owners` from now on. False with errno. */
+bool wire_raw_filter(int fd, enum raw_family family, uint64_t owners);
 /** Set what ESP needs on a UDP socket. False with errno. */
 bool wire_udp_prepare(int fd, const struct ip_endpoint *local, const struct esp_features *features);
 /** The daemon reads the socket itself after all: it gets its datagrams one by one again. */

@@ -92,6 +92,24 @@ variant ESP-in-UDP gcm udp
 check "it crossed in UDP" has_packets "$WIRE" 'udp port 4500' 6
 check "not as protocol 50" equal "$(packets "$WIRE" 'ip proto 50')" 0
 
+# One end takes the path for free of NATs, the other does not: what is heard does not depend on it. The raw
+# socket that is always there hears for the worker that has none.
+raw_sockets() { at "$1" awk '$2 ~ /:0032$/' /proc/net/raw | wc -l; }
+id=$((id + 1))
+half() { told "$1" sa $id 16384 "$2" "$3" "$4" "$5" "$6" $7; } # N in|out SPI_IN SPI_OUT LOCAL_TS REMOTE_TS OPTION
+for way in in out; do # 2's inbound SA is the second worker's
+	check "1 adds an SA without UDP: $way" half 1 $way 0x010400a1 0x020400a2 $NET1 $NET2 ""
+	check "2 adds it with UDP: $way" half 2 $way 0x020400a2 0x010400a1 $NET2 $NET1 udp
+done
+check "the old ones are removed" no_sas $((id - 1))
+check "2 has one raw socket" equal "$(raw_sockets 2)" 1
+tap "$WIRE"
+check "client reaches server" pings
+check "server reaches client" pings_back
+tap_stop "$WIRE"
+check "there without UDP" has_packets "$WIRE" 'src host 192.168.20.10 and ip proto 50' 6
+check "and back in UDP" has_packets "$WIRE" 'src host 192.168.20.20 and udp port 4500' 6
+
 # --- UDP: IKE and keepalives beside ESP, and a NAT that moves ---
 udp_from_2 00000000494b45 # marker, "IKE"
 check "an IKE message is handed over without its marker" waitfor 2 said 1 '^ike 192\.168\.20\.10:4500 192\.168\.20\.20:5555 3 IKE$'

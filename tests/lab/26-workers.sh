@@ -100,9 +100,28 @@ round() { # NAME WORKERS1 WORKERS2 WITHOUT KEY=VALUE...
 }
 quit() { gw stop router1 router2; }
 
+# Raw sockets: each gets a copy of every native packet, so only workers with native SAs have one.
+raw_sockets() { netns "$1" awk '$2 ~ /:0032$/ {n[FILENAME]++} END {print n["/proc/net/raw"] + 0, n["/proc/net/raw6"] + 0}' /proc/net/raw /proc/net/raw6; } # ROUTER: IPv4's and IPv6's
+unreachables() { netns "$1" awk '/^Icmp:/ {if (at) print $at; for (i = 2; i <= NF; i++) if ($i == "OutDestUnreachs") at = i}' /proc/net/snmp; } # ROUTER: that it sent
+strays() { # native packets from router2 for SPIs of each worker that there could be: each is counted, and no ICMP error sent
+	local drops errors
+	drops=$(backend router1 drops.in_no_sa) errors=$(unreachables router1)
+	netns router2 python3 -c "
+import socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 50)
+for worker in range(64):
+    s.sendto(struct.pack('!II', 1 << 24 | worker << 18 | 0x3ffff, 1) + bytes(64), ('192.168.20.10', 0))" || return 1
+	waitfor 3 stray_count $((drops + 64)) && sleep 0.2 && stray_count $((drops + 64)) && equal "$(unreachables router1)" "$errors"
+}
+stray_count() { equal "$(backend router1 drops.in_no_sa)" "$1"; }
+down_but() { local n; for n in $TUNNELS; do [ "$n" = "$1" ] || on router1 timeout 10 ipsec auto --down "t$n" || return 1; done; } # TUNNEL
+
 round "native ESP" 3 2 "" auto=add
 check "the SAs have all three workers of router1 as owners" equal "$(owners router1)" 3
 check "and both of router2" equal "$(owners router2)" 2
+check "each worker has a raw socket, and none of them more than one for IPv6: router1" equal "$(raw_sockets router1)" "3 1"
+check "router2" equal "$(raw_sockets router2)" "2 1"
+check "strays are counted once each, whoever's they would be" strays
 check "status names the workers" equal "$(backend router1 workers)" 3
 check "and the encapsulation, with what the other would bring" says 'encapsulation: native ESP: 5, in UDP: 0;.*encapsulation=yes' on router1 ipsec status
 check "with several tunnels some packets reached the wrong worker first, and then the right one" less 0 "$(backend router1 traffic.handed_over)"
@@ -110,12 +129,24 @@ removed() { local i; for i in 1 2 3; do on router1 ip link del ipsec0 && waitfor
 check "the device is removed three times, and comes again" removed
 for n in $TUNNELS; do check "a ping goes through tunnel $n" waitfor 5 on client ping -n -q -c 1 -W 1 "192.168.30.2$n"; done
 check "and TCP" transfer 192.168.30.20 8000000
+one=$(json router1 '[.states[] | select(.direction == "in" and .worker > 0) | .connection][0] | ltrimstr("t") | tonumber' sa)
+check "all tunnels but one go down" down_but "$one"
+check "its owner's raw socket stays alone: router1" waitfor 15 equal_count raw_sockets router1 "1 1"
+check "router2" waitfor 15 equal_count raw_sockets router2 "1 1"
+check "TCP through the tunnel" transfer "192.168.30.2$one" 8000000
+check "strays are counted as before" strays
+check "the others come up again" all_up
+check "and so do the raw sockets" equal "$(raw_sockets router1) $(raw_sockets router2)" "3 1 2 1"
+for n in $TUNNELS; do check "a ping through tunnel $n" on client ping -n -q -c 2 -i 0.1 -W 1 "192.168.30.2$n"; done
+check "nothing was taken twice" equal "$(backend router1 'drops.in_replay') $(backend router2 'drops.in_replay')" "0 0"
 check "stop" quit
 
 round "ESP in UDP" 3 2 "" auto=add encapsulation=yes
 check "status names the kernel's offers in use" says 'features: device_tcp device_udp udp_segmentation udp_coalescing' on router1 ipsec status
 check "many packets went out by one call" less "$(backend router1 traffic.wire_sends)" "$(backend router1 'traffic.out_packets / 2')"
 check "and came in by one" less "$(backend router2 traffic.device_writes)" "$(backend router2 'traffic.in_packets / 2')"
+check "without native SAs there is one raw socket" equal "$(raw_sockets router1) $(raw_sockets router2)" "1 1 1 1"
+check "which counts strays" strays
 check "the kernel steered by SPI: few detours" less "$(backend router2 traffic.handed_over)" "$(backend router2 'traffic.in_packets / 4')"
 check "stop" quit
 
