@@ -267,9 +267,10 @@ void outbound_flush(struct esp_worker *w)
 void outbound_ready(struct esp_worker *w)
 {
 	size_t bytes = 0;
+	int reads;
 
 	w->made = 0; /* a super-packet of tiny segments is thousands of packets */
-	for (int reads = 0; reads < READS_A_TURN && bytes < BYTES_A_TURN && w->made < PACKETS_A_TURN; reads++) {
+	for (reads = 0; reads < READS_A_TURN && bytes < BYTES_A_TURN && w->made < PACKETS_A_TURN; reads++) {
 		struct virtio_net_hdr vnet;
 		struct iovec iov[2] = { { &vnet, sizeof(vnet) }, { outbound_room(w), IP_BYTES_MAX } };
 		ssize_t n = readv(w->tun_fd, iov, 2);
@@ -283,7 +284,10 @@ void outbound_ready(struct esp_worker *w)
 		bytes += (size_t)n;
 		if (n > (ssize_t)sizeof(vnet))
 			outbound_take(w, &vnet, (size_t)n - sizeof(vnet));
+		if (reads == 0 && w->lone) /* once more, probably: it does not wait until there is known to be no other */
+			outbound_flush(w);
 	}
+	w->lone = reads <= 1;
 	outbound_flush(w);
 }
 

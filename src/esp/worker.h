@@ -205,6 +205,7 @@ struct esp_worker {
 	size_t arena_used, sealed_used;
 	uint8_t *recv_buf;          /* RECV_BATCH buffers */
 	size_t made; /* ESP packets in this turn */
+	bool lone;   /* TUN had one packet at most in its last turn */
 	size_t taken_count, out_count, run_count, run_bytes; /* run: what can go in one message at the end of `out` */
 	struct taken_packet taken[OUT_BATCH];
 	struct out_packet out[OUT_BATCH];
