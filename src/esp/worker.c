@@ -24,7 +24,6 @@ enum {
 	STRANGERS_RING_BYTES = 4 << 20, /* from each of the other workers; memory comes with use */
 	STRANGERS_RING_SMALL = 256 << 10,
 	WORKERS_MANY = 8,
-	WAIT_MS = 1000,     /* without traffic */
 	HELD_WAIT_MS = 250, /* while packets wait for an SA */
 	EPOLL_EVENTS = 16,
 };
@@ -337,7 +336,7 @@ static void *worker_main(void *arg)
 	drop_privileges();
 	while (!atomic_load(&w->stop)) {
 		int n = epoll_wait(w->epoll_fd, events, EPOLL_EVENTS,
-				   w->held_count ? HELD_WAIT_MS : WAIT_MS);
+				   w->held_count ? HELD_WAIT_MS : -1);
 
 		atomic_fetch_add(&w->quiet, 1); /* odd: see worker_quiesce() */
 		atomic_thread_fence(memory_order_seq_cst);

@@ -130,6 +130,12 @@ check "the device is removed three times, and comes again" removed
 for n in $TUNNELS; do check "a ping goes through tunnel $n" waitfor 5 on client ping -n -q -c 1 -W 1 "192.168.30.2$n"; done
 check "and TCP" transfer 192.168.30.20 8000000
 one=$(json router1 '[.states[] | select(.direction == "in" and .worker > 0) | .connection][0] | ltrimstr("t") | tonumber' sa)
+wakeups() { # ROUTER: how often its workers have slept so far
+	on "$1" sh -c 'for t in /proc/$(pgrep -x pluto)/task/*; do case $(cat "$t/comm") in esp[0-9]*) cat "$t/status" ;; esac; done' |
+		awk '/^voluntary/ {n += $2} END {print n}'
+}
+sleepy() { local n; n=$(wakeups router1) && sleep 2.2 && less "$(wakeups router1)" $((n + 3)); }
+check "without traffic the three workers sleep" waitfor 10 sleepy
 check "all tunnels but one go down" down_but "$one"
 check "its owner's raw socket stays alone: router1" waitfor 15 equal_count raw_sockets router1 "1 1"
 check "router2" waitfor 15 equal_count raw_sockets router2 "1 1"
