@@ -1,5 +1,7 @@
 #include "esp/guard.h"
 
+#include <errno.h>
+#include <linux/netfilter.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,30 +11,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "esp/esp.h"
+#include "esp/nftables.h"
 
 #ifdef HAVE_NFTABLES
 
-#include <nftables/libnftables.h>
-
 #define TABLE "inet " ESP_NFT_TABLE
-
-/* Run commands as one transaction; what nft says about a failure goes to the log. */
-static bool run(struct guard *g, const char *commands, bool quiet)
-{
-	bool ok;
-
-	if (!g->nft)
-		return false;
-	ok = nft_run_cmd_from_buffer(g->nft, commands) == 0;
-	if (!ok && !quiet) {
-		const char *why = nft_ctx_get_error_buffer(g->nft);
-
-		log_error("the packet filter refuses our rules: %.*s", (int)strcspn(why, "\n"), why);
-	}
-	nft_ctx_get_output_buffer(g->nft);
-	nft_ctx_get_error_buffer(g->nft);
-	return ok;
-}
 
 static void add_base(struct guard *g, struct text *t)
 {
@@ -152,21 +135,6 @@ static const char *set_name(const struct pair_set_key *k, char *buf)
 	return buf;
 }
 
-static void add_masked(struct text *t, const char *which, uint8_t family, uint8_t length)
-{
-	struct ip_prefix all = { .address.family = family, .length = length };
-	struct ip_address lo, mask;
-	char text[IP_ADDRESS_TEXT];
-
-	memset(all.address.bytes, 0, sizeof(all.address.bytes));
-	ip_prefix_range(&all, &lo, &mask);
-	for (size_t i = 0; i < ip_address_size(&mask); i++)
-		mask.bytes[i] = (uint8_t)~mask.bytes[i];
-	text_add(t, "%s %s", family == AF_INET6 ? "ip6" : "ip", which);
-	if (length < ip_address_size(&mask) * 8)
-		text_add(t, " & %s", ip_address_format(&mask, text));
-}
-
 static void add_set(struct guard *g, const struct pair_set_key *k)
 {
 	const char *type = k->family == AF_INET6 ? "ipv6_addr" : "ipv4_addr";
@@ -177,9 +145,9 @@ static void add_set(struct guard *g, const struct pair_set_key *k)
 	text_add(t, "add set " TABLE " %s { type %s . %s; }\n", name, type, type);
 	for (int in = 0; in < 2; in++) {
 		text_add(t, "add rule " TABLE " %s ", in ? "from_clear" : "to_clear");
-		add_masked(t, in ? "daddr" : "saddr", k->family, k->local_len);
+		nftables_masked(t, in ? "daddr" : "saddr", k->family, k->local_len);
 		text_add(t, " . ");
-		add_masked(t, in ? "saddr" : "daddr", k->family, k->remote_len);
+		nftables_masked(t, in ? "saddr" : "daddr", k->family, k->remote_len);
 		text_add(t, " @%s counter drop\n", name);
 	}
 }
@@ -346,12 +314,10 @@ void guard_open(struct guard *g, const char *tun)
 {
 	memset(g, 0, sizeof(*g));
 	g->tun = tun;
-	g->nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	if (!g->nft || nft_ctx_buffer_output(g->nft) || nft_ctx_buffer_error(g->nft)) {
-		guard_close(g);
-	} else if (run(g, "list table " TABLE "\n", true)) {
+	g->nft = nftables_open();
+	if (g->nft && nftables_find_table(NFPROTO_INET, ESP_NFT_TABLE) == 0) {
 		g->built = true; /* a predecessor's: stays until guard_rebuild() */
-	} else if (!run(g, "add table " TABLE "\ndelete table " TABLE "\n", true)) {
+	} else if (g->nft && !nftables_run(g->nft, "add table " TABLE "\ndelete table " TABLE "\n", true)) {
 		guard_close(g);
 	}
 	if (!g->nft)
@@ -371,8 +337,7 @@ static void forget(struct guard *g)
 void guard_close(struct guard *g)
 {
 	forget(g);
-	if (g->nft)
-		nft_ctx_free(g->nft);
+	nftables_close(g->nft);
 	g->nft = NULL;
 }
 
@@ -390,7 +355,7 @@ static bool flush(struct guard *g, bool quiet)
 				 text_str(&set->elements));
 		text_free(&set->elements);
 	}
-	ok = !t->bad && run(g, text_str(t), quiet);
+	ok = !t->bad && nftables_run(g->nft, text_str(t), quiet);
 	text_free(t);
 	g->waiting = g->removing = false;
 	return ok;
@@ -444,16 +409,14 @@ bool guard_clear(struct guard *g)
 	if (!g->nft)
 		return true;
 	forget(g);
-	return run(g, "add table " TABLE "\ndelete table " TABLE "\n", false);
+	return nftables_run(g->nft, "add table " TABLE "\ndelete table " TABLE "\n", false);
 }
 
 bool guard_gone(struct guard *g)
 {
-	if (!g->nft || !g->built || nft_run_cmd_from_buffer(g->nft, "list tables inet\n") != 0)
+	if (!g->nft || !g->built)
 		return false;
-	const char *tables = nft_ctx_get_output_buffer(g->nft);
-
-	g->built = tables == NULL || strstr(tables, "table " TABLE "\n") != NULL;
+	g->built = nftables_find_table(NFPROTO_INET, ESP_NFT_TABLE) != -ENOENT;
 	return !g->built;
 }
 

@@ -10,10 +10,10 @@
 
 enum { HEARD_A_TURN = 256 };
 
-static int open_bound(struct netlink *nl, int flags, unsigned groups)
+static int open_bound(struct netlink *nl, int protocol, int flags, unsigned groups)
 {
 	memset(nl, 0, sizeof(*nl));
-	nl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | flags);
+	nl->socket = mnl_socket_open2(protocol, SOCK_CLOEXEC | flags);
 	if (!nl->socket)
 		return -errno;
 	if (mnl_socket_bind(nl->socket, groups, MNL_SOCKET_AUTOPID) < 0) {
@@ -29,7 +29,12 @@ static int open_bound(struct netlink *nl, int flags, unsigned groups)
 
 int rtnetlink_open(struct netlink *nl)
 {
-	return open_bound(nl, 0, 0);
+	return netlink_open_to(nl, NETLINK_ROUTE);
+}
+
+int netlink_open_to(struct netlink *nl, int protocol)
+{
+	return open_bound(nl, protocol, 0, 0);
 }
 
 static unsigned group(unsigned number)
@@ -52,7 +57,7 @@ int rtnetlink_listen(struct netlink *nl, uint8_t protocol)
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	const struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
-	int rc = open_bound(nl, SOCK_NONBLOCK, groups);
+	int rc = open_bound(nl, NETLINK_ROUTE, SOCK_NONBLOCK, groups);
 
 	if (rc)
 		return rc;

@@ -39,6 +39,8 @@ int rtnetlink_open(struct netlink *nl);
  * netlink_hear(), never ask by it. 0 or a negative errno.
  */
 int rtnetlink_listen(struct netlink *nl, uint8_t protocol);
+/** The same to another part of the kernel (NETLINK_NETFILTER, ...); to be closed as that. */
+int netlink_open_to(struct netlink *nl, int protocol);
 void rtnetlink_close(struct netlink *nl);
 
 /** Begin a request; returns its family header of `size` bytes, zeroed. */
