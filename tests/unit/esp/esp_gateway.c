@@ -31,7 +31,7 @@
 #include "crypto/esp_aead.h"
 #include "esp/esp.h"
 
-enum { WORDS_MAX = 24, LINE_BYTES = 1024, SAS_MAX = 131072, IKE_MAX = 8192, MARKER = 4, SHOWN_MAX = 32 };
+enum { WORDS_MAX = 24, SAS_MAX = 131072, IKE_MAX = 8192, MARKER = 4, SHOWN_MAX = 32 };
 
 static struct backend *backend;
 static struct ip_endpoint local, remote;
@@ -329,6 +329,28 @@ static bool command(char *line)
 	return true;
 }
 
+/* Do what complete lines of standard input say; false at its end or when told to close. */
+static bool read_commands(void)
+{
+	static char text[65536];
+	static size_t len;
+	ssize_t n = read(STDIN_FILENO, text + len, sizeof(text) - 1 - len);
+	char *line = text, *end;
+
+	if (n <= 0)
+		return false;
+	len += (size_t)n;
+	text[len] = '\0';
+	for (; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		if (!command(line))
+			return false;
+	}
+	len -= (size_t)(line - text);
+	memmove(text, line, len);
+	return true;
+}
+
 /* Of this thread: how busy the machine is does not count. */
 static uint64_t processor_us(void)
 {
@@ -357,13 +379,11 @@ int main(int argc, char **argv)
 	const struct log_config log = { .level = LOG_LEVEL_DEBUG, .to_stderr = true };
 	const struct esp_options options = { .gather = argc > 3 && strcmp(argv[3], "gather") == 0 };
 	struct backend_error err;
-	char line[LINE_BYTES];
 
 	log_open(&log);
 	if (argc < 3 || !ip_address_parse(argv[1], &local.address) ||
 	    !ip_address_parse(argv[2], &remote.address))
 		return 2;
-	setvbuf(stdin, NULL, _IONBF, 0);
 	backend = esp_backend_new(&events, &options, &err);
 	if (!backend) {
 		say("error %s", err.text);
@@ -382,7 +402,7 @@ int main(int argc, char **argv)
 		for (size_t i = 1; i <= n; i++)
 			if (p[i].revents)
 				process(p[i].fd);
-		if (p[0].revents && (!fgets(line, sizeof(line), stdin) || !command(line)))
+		if (p[0].revents && !read_commands())
 			return 0;
 	}
 }
