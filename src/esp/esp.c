@@ -653,6 +653,7 @@ static void op_process(struct backend *base, int fd)
 		drain_events(b, b->workers[i]);
 		drain_ike(b, b->workers[i]);
 	}
+	routing_flush(&b->routing);
 	if (b->guard_dirty && b->settled)
 		esp_rebuild_guard(b);
 	else if (guard_waits(&b->guard))

@@ -22,16 +22,20 @@
 enum {
 	ESP_ROUTE_TABLE = 220,
 	ESP_GROUP_TABLE = 22000, /* and up: of policies that differ in the remote side alone */
-	ESP_GROUP_TABLE_END = 23000,
+	ESP_GROUP_TABLE_END = 22998,
+	ESP_COMMON_TABLE = 22998,     /* of many policies with different local sides */
+	ESP_COMMON_OWN_TABLE = 22999, /* the same for this host's own packets without a source */
 	ESP_RULE_BYPASS = 215, /* what never enters the tunnel: our own packets */
 	ESP_RULE_POLICY = 216, /* one or more for each policy */
 	ESP_RULE_END = 217,    /* does nothing: where the bypass rules jump to */
 	ESP_PROTOCOL = 94,     /* of our routes and rules */
 	ESP_MARK = 0x5e60,     /* of packets that the policy rules leave alone */
 	ESP_MARK_MASK = 0xffff,
+	ESP_UNCOVERED = 0x10000, /* a bit of packets that the common table leaves alone */
 };
 #define ESP_TUN_NAME "ipsec0"
 #define ESP_NFT_TABLE "sekisho"
+#define ESP_NFT_MARKS "sekisho_marks"
 
 struct esp_options {
 	const char *tun_name; /* NULL: ESP_TUN_NAME */

@@ -89,7 +89,9 @@ bool esp_backend_sweep(const char *tun_name)
 
 	if (!tun_name)
 		tun_name = ESP_TUN_NAME;
-	ok = routing_open(&routing) == 0 && routing_clear(&routing);
+	ok = routing_open(&routing) == 0;
+	routing_use_marks(&routing);
+	ok = ok && routing_clear(&routing);
 	routing_close(&routing);
 	guard_open(&guard, tun_name);
 	if (guard.built)
@@ -117,8 +119,10 @@ static bool start_system(struct esp_backend *b, struct backend_error *err)
 		return esp_fail(err, "cannot bring %s up: %s", b->tun_name, strerror(-rc));
 	if (!routing_start(&b->routing, b->ifindex, err))
 		return false;
-	if (b->use_guard)
+	if (b->use_guard) {
 		guard_open(&b->guard, b->tun_name);
+		routing_use_marks(&b->routing);
+	}
 	b->settled = !routing_has_stale(&b->routing) && !b->guard.built;
 	return true;
 }

@@ -14,7 +14,7 @@
 
 bool routing_owns_table(uint32_t table)
 {
-	return table == ESP_ROUTE_TABLE || (table >= ESP_GROUP_TABLE && table < ESP_GROUP_TABLE_END);
+	return table == ESP_ROUTE_TABLE || (table >= ESP_GROUP_TABLE && table <= ESP_COMMON_OWN_TABLE);
 }
 
 static int rule_do(struct routing *r, const struct rule *rule, bool add)
@@ -124,6 +124,7 @@ void routing_close(struct routing *r)
 	struct rule_item *rule = r->rules, *next_rule;
 
 	route_groups_free(r);
+	common_free(r);
 	HASH_CLEAR(hh, r->routes);
 	HASH_CLEAR(hh, r->rules);
 	for (; route; route = next_route) {
@@ -153,7 +154,7 @@ bool routing_clear(struct routing *r)
 	}
 	HASH_ITER(hh, r->routes, route, t1)
 		ok = route_drop(r, route) == 0 && ok;
-	return ok;
+	return marker_clear(&r->common.marker) && ok;
 }
 
 bool routing_has_stale(const struct routing *r)
@@ -161,7 +162,7 @@ bool routing_has_stale(const struct routing *r)
 	for (const struct rule_item *i = r->rules; i; i = i->hh.next)
 		if (i->refs == 0)
 			return true;
-	return r->routes != NULL && r->routes->refs == 0;
+	return (r->routes != NULL && r->routes->refs == 0) || marker_has_stale(&r->common.marker);
 }
 
 void routing_settle(struct routing *r)
@@ -169,12 +170,14 @@ void routing_settle(struct routing *r)
 	struct route_item *route, *t1;
 	struct rule_item *rule, *t2;
 
+	common_gather(r, true);
 	HASH_ITER(hh, r->rules, rule, t2)
 		if (rule->refs == 0)
 			rule_drop(r, rule);
 	HASH_ITER(hh, r->routes, route, t1)
 		if (route->refs == 0)
 			route_drop(r, route);
+	marker_settle(&r->common.marker);
 }
 
 /* --- users of rules and routes ------------------------------------------------------------------ */
@@ -402,5 +405,6 @@ bool routing_check(struct routing *r)
 		log_warning("%zu routing rules of ours were removed by someone: put back", back);
 		routing_keep_order(r);
 	}
+	common_check(r);
 	return p.device_routes >= routes && p.unreachable_routes >= routes;
 }

@@ -13,6 +13,16 @@
  * has no route for goes on to the next rule. What an exception overlaps keeps its own rule,
  * for only there the order counts.
  *
+ * Many policies that differ in LOCAL are led by a common table, by their REMOTEs alone. A packet
+ * to one of these from a LOCAL that does not belong to it has a mark from the packet filter
+ * (marker.h) and passes by:
+ *
+ *   216  without the mark ESP_UNCOVERED, from any source    lookup 22998
+ *   216  this host's own packets without a source (yet)     lookup 22999
+ *
+ * A policy has its own rule first, and those are moved together, when there are more than a few. What has
+ * protocols or ports stays, and so do all where marks cannot be had (route_common.c).
+ *
  * Rules and routes carry protocol number 94, by which the next start finds what
  * a killed process left. Removed is only what no policy needs any more, and new
  * comes before old goes. Daemon's thread only.
@@ -24,6 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "esp/marker.h"
 #include "esp/netlink.h"
 #include "sa/backend.h"
 #include "sa/child_sa.h"
@@ -32,6 +43,25 @@ struct rule_item;
 struct route_item;
 struct route_group;
 struct pass_pair;
+struct destination;
+struct member;
+
+/** Rules that are in force, each used once more for being here. */
+struct rule_array {
+	size_t count;
+	struct rule_item **items;
+};
+
+/** The table for policies with different local sides. */
+struct common_table {
+	struct marker marker;
+	struct rule_array rules;          /* that lead into it */
+	struct destination *destinations; /* hash */
+	struct member *waiting; /* list: those that have rules of their own until they are moved */
+	size_t waits, tables;   /* how many these are; groups with a table of their own */
+	bool families[2];       /* IPv4, IPv6: rules are there */
+	bool refused, told;     /* it cannot be had (at the moment), and that was logged */
+};
 
 struct routing {
 	struct netlink nl;
@@ -40,6 +70,7 @@ struct routing {
 	struct route_item *routes; /* hash */
 	struct route_group *groups; /* hash */
 	struct pass_pair *passes;  /* exceptions */
+	struct common_table common;
 	uint64_t position;         /* of the last rule added */
 	bool have_v6;
 	bool lock_v6; /* the kernel forwards IPv6 by a route's MTU only if that is locked */
@@ -52,6 +83,8 @@ struct route_set;
 int routing_open(struct routing *r);
 /** Add the rules that all need. The device's index is known by now. */
 bool routing_start(struct routing *r, unsigned ifindex, struct backend_error *err);
+/** Policies may be told apart by marks of the packet filter; sees what a predecessor left there. */
+void routing_use_marks(struct routing *r);
 /** Close; what is installed stays. */
 void routing_close(struct routing *r);
 
@@ -81,6 +114,8 @@ bool routing_check(struct routing *r);
 bool routing_forwards_by_mtu(void);
 /** A message that netlink_hear() gave is about a link, a route or a rule of others. */
 bool routing_foreign(const struct routing *r, const struct nlmsghdr *h);
+/** Bring into force what changed in marks since the last call: from time to time, soon after a removal. */
+void routing_flush(struct routing *r);
 
 /** A predecessor left rules that no policy has taken over (yet). */
 bool routing_has_stale(const struct routing *r);

@@ -153,8 +153,6 @@ bool rule_read(const struct nlmsghdr *h, struct rule *rule)
 			break;
 		}
 	}
-	if (rule->mark == 0)
-		rule->mask = 0;
 	return protocol == ESP_PROTOCOL;
 }
 

@@ -11,45 +11,10 @@
 #include "esp/route_internal.h"
 
 enum {
-	PREFIXES_MAX = 256,
 	RULES_MAX = 4096, /* for one pair of selectors */
 	GROUP_FEW = 8,    /* up to so many destinations have a rule each */
-	TABLES = ESP_GROUP_TABLE_END - ESP_GROUP_TABLE,
-};
-
-struct rule_array {
-	size_t count;
-	struct rule_item **items;
-};
-
-/* Policies that differ in the remote addresses alone. Zeroed padding, compared as bytes. */
-struct group_key {
-	struct rule base;          /* without addresses and table */
-	struct ip_address lo, hi;  /* local addresses */
-	uint8_t own;               /* this host's own packets without a source as well */
-	uint8_t zero[5];
-};
-
-struct route_group {
-	struct group_key key;
-	uint32_t table;             /* 0: none, few destinations */
-	struct rule_array rules;    /* that lead into the table */
-	struct member *members;     /* hash */
-	UT_hash_handle hh;
-};
-
-/* A destination of a group: in the group's table, or with rules of its own and in table 220. */
-struct member {
-	struct ip_prefix dst;
-	struct route_group *group;
-	unsigned refs;
-	uint32_t priority;
-	struct mtu_set mtus;          /* of the policies that use it */
-	struct route_options options; /* of `route` */
-	bool in_table;
-	struct rule_array rules;
-	struct route_item *route;
-	UT_hash_handle hh;
+	GROUP_TABLES = ESP_GROUP_TABLE_END - ESP_GROUP_TABLE,
+	TABLES = ESP_COMMON_OWN_TABLE + 1 - ESP_GROUP_TABLE,
 };
 
 struct pass_pair {
@@ -100,7 +65,7 @@ static bool grow(void *array, size_t count)
 
 /* --- rules ------------------------------------------------------------------------------------ */
 
-static void rules_unref(struct routing *r, struct rule_array *rules)
+void rules_unref(struct routing *r, struct rule_array *rules)
 {
 	while (rules->count > 0)
 		rule_unref(r, rules->items[--rules->count]);
@@ -108,8 +73,7 @@ static void rules_unref(struct routing *r, struct rule_array *rules)
 	*rules = (struct rule_array){ 0 };
 }
 
-static int rules_ref(struct routing *r, struct rule_array *rules, const struct rule *rule,
-		     uint32_t priority)
+int rules_ref(struct routing *r, struct rule_array *rules, const struct rule *rule, uint32_t priority)
 {
 	int rc = grow(&rules->items, rules->count) ? 0 : -ENOMEM;
 
@@ -195,7 +159,7 @@ static bool own_source(struct routing *r, const struct sa_policy *p,
 
 /* --- groups ----------------------------------------------------------------------------------- */
 
-static size_t group_prefixes(const struct route_group *g, struct ip_prefix *out)
+size_t group_prefixes(const struct route_group *g, struct ip_prefix *out)
 {
 	struct traffic_selector ts = { .lo = g->key.lo, .hi = g->key.hi, .port_hi = UINT16_MAX };
 
@@ -229,8 +193,7 @@ static int group_rules(struct routing *r, const struct route_group *g, const str
 	return rc;
 }
 
-/* Packets of this destination may be an exception's: the order of rules counts. */
-static bool meets_pass(const struct routing *r, const struct route_group *g, const struct ip_prefix *dst)
+bool meets_pass(const struct routing *r, const struct route_group *g, const struct ip_prefix *dst)
 {
 	struct ip_address lo, hi;
 
@@ -241,8 +204,31 @@ static bool meets_pass(const struct routing *r, const struct route_group *g, con
 	return false;
 }
 
+static enum place place_for(const struct routing *r, const struct member *m)
+{
+	if (meets_pass(r, m->group, &m->dst))
+		return PLACE_RULES;
+	if (m->place == PLACE_COMMON)
+		return PLACE_COMMON;
+	return m->group->table ? PLACE_GROUP : PLACE_RULES;
+}
+
+/* What leads `m` is there; where it was before is left. */
+static void member_settle(struct routing *r, struct member *m, enum place place)
+{
+	enum place before = m->place;
+
+	m->place = place;
+	m->group->in_table += place == PLACE_GROUP;
+	m->group->in_table -= before == PLACE_GROUP;
+	if (before == PLACE_COMMON && place != PLACE_COMMON)
+		common_leave(r, m);
+	common_wait(r, m, place == PLACE_RULES && common_suits(m->group) &&
+			  !meets_pass(r, m->group, &m->dst));
+}
+
 /* Install (again), with the new before the old. */
-static int member_install(struct routing *r, struct member *m, bool in_table)
+static int member_install(struct routing *r, struct member *m, enum place place)
 {
 	struct rule_array rules = { 0 }, old_rules = m->rules;
 	struct route_item *route, *old_route = m->route;
@@ -250,21 +236,25 @@ static int member_install(struct routing *r, struct member *m, bool in_table)
 	struct route_key key;
 	int rc;
 
+	if (place == PLACE_COMMON) {
+		m->options.mtu = options.mtu;
+		return common_update(r, m);
+	}
 	memset(&key, 0, sizeof(key));
 	key.dst = m->dst;
-	key.table = in_table ? m->group->table : ESP_ROUTE_TABLE;
+	key.table = place == PLACE_GROUP ? m->group->table : ESP_ROUTE_TABLE;
 	rc = route_ref(r, &key, &options, &route);
 	if (rc)
 		return rc;
-	if (!in_table)
+	if (place == PLACE_RULES)
 		rc = group_rules(r, m->group, &m->dst, ESP_ROUTE_TABLE, m->priority, &rules);
 	if (rc) {
 		route_unref(r, route, options.mtu);
 		return rc;
 	}
-	m->in_table = in_table;
 	m->rules = rules;
 	m->route = route;
+	member_settle(r, m, place);
 	rules_unref(r, &old_rules);
 	if (old_route)
 		route_unref(r, old_route, m->options.mtu);
@@ -275,18 +265,36 @@ static int member_install(struct routing *r, struct member *m, bool in_table)
 /* A policy that wanted `from` (0: none) for this destination wants `to`. */
 static int member_change_mtu(struct routing *r, struct member *m, uint32_t from, uint32_t to)
 {
-	uint32_t mtu;
-	int rc = mtu_set_change(&m->mtus, from, to) ? 0 : -ENOMEM;
+	int rc = mtu_set_change(&m->mtus, from, to) ? 0 : -ENOMEM, changed = 0;
+	uint32_t mtu = mtu_set_least(&m->mtus), before = m->options.mtu;
 
-	mtu = mtu_set_least(&m->mtus);
-	if (m->route && mtu != m->options.mtu) {
-		int changed = route_change_mtu(r, m->route, m->options.mtu, mtu);
+	if (mtu == before)
+		return rc;
+	m->options.mtu = mtu;
+	if (m->place == PLACE_COMMON)
+		changed = common_change_mtu(r, m);
+	else if (m->route)
+		changed = route_change_mtu(r, m->route, before, mtu);
+	if (changed == -ENOMEM)
+		m->options.mtu = before;
+	return rc ? rc : changed;
+}
 
-		if (changed != -ENOMEM)
-			m->options.mtu = mtu;
-		rc = rc ? rc : changed;
-	}
-	return rc;
+static void group_give_up_table(struct routing *r, struct route_group *g)
+{
+	rules_unref(r, &g->rules);
+	r->common.tables -= g->table && common_suits(g);
+	g->table = 0;
+}
+
+void member_moved(struct routing *r, struct member *m)
+{
+	member_settle(r, m, PLACE_COMMON);
+	rules_unref(r, &m->rules);
+	route_unref(r, m->route, m->options.mtu);
+	m->route = NULL;
+	if (m->group->in_table == 0)
+		group_give_up_table(r, m->group);
 }
 
 /* That a predecessor's rules lead to from the same packets, or one that nobody uses; 0: none left. */
@@ -317,22 +325,24 @@ static uint32_t choose_table(const struct routing *r, const struct route_group *
 	for (other = r->groups; other; other = other->hh.next)
 		if (other->table)
 			used[other->table - ESP_GROUP_TABLE] = true;
-	for (uint32_t i = 0; i < TABLES; i++)
+	for (uint32_t i = 0; i < GROUP_TABLES; i++)
 		if (!used[i])
 			return ESP_GROUP_TABLE + i;
 	return 0;
 }
 
-/* Those that need no rules of their own into the table, the others out of it. */
+/* Those that need no rules of their own into the table, the others out of it (and of the common one). */
 static int group_sort(struct routing *r, struct route_group *g)
 {
 	int rc = 0;
 
 	for (struct member *m = g->members; m && rc == 0; m = m->hh.next) {
-		bool in_table = g->table && !meets_pass(r, g, &m->dst);
+		enum place place = place_for(r, m);
 
-		if (in_table != m->in_table)
-			rc = member_install(r, m, in_table);
+		if (place != m->place)
+			rc = member_install(r, m, place);
+		else
+			member_settle(r, m, place);
 	}
 	return rc;
 }
@@ -345,6 +355,7 @@ static void group_give_table(struct routing *r, struct route_group *g)
 	if (table == 0 || group_rules(r, g, NULL, table, PRIORITY_NONE, &g->rules) != 0)
 		return;
 	g->table = table;
+	r->common.tables += common_suits(g);
 	group_sort(r, g); /* what cannot move keeps its rules */
 }
 
@@ -367,7 +378,7 @@ static void group_put(struct routing *r, struct route_group *g)
 {
 	if (g->members)
 		return;
-	rules_unref(r, &g->rules);
+	group_give_up_table(r, g);
 	HASH_DEL(r->groups, g);
 	free(g);
 }
@@ -391,6 +402,10 @@ static void member_put(struct routing *r, struct member *m)
 
 	if (m->refs > 0)
 		return;
+	common_wait(r, m, false);
+	if (m->place == PLACE_COMMON)
+		common_leave(r, m);
+	g->in_table -= m->place == PLACE_GROUP;
 	rules_unref(r, &m->rules);
 	if (m->route)
 		route_unref(r, m->route, m->options.mtu);
@@ -412,7 +427,7 @@ static int member_ref(struct routing *r, const struct group_key *key, const stru
 		return -ENOMEM;
 	HASH_FIND(hh, g->members, dst, sizeof(*dst), m);
 	if (!m) {
-		if (!g->table && HASH_COUNT(g->members) >= GROUP_FEW)
+		if (!g->table && HASH_COUNT(g->members) >= GROUP_FEW && !common_takes(r, g))
 			group_give_table(r, g);
 		m = member_new(g, dst);
 	}
@@ -425,7 +440,7 @@ static int member_ref(struct routing *r, const struct group_key *key, const stru
 	m->options.source = options->source;
 	rc = mtu_set_change(&m->mtus, 0, options->mtu) ? 0 : -ENOMEM;
 	if (rc == 0)
-		rc = member_install(r, m, g->table && !meets_pass(r, g, dst));
+		rc = member_install(r, m, place_for(r, m));
 	if (rc) {
 		mtu_set_change(&m->mtus, options->mtu, 0);
 		member_put(r, m);
@@ -443,7 +458,7 @@ static int sort_groups(struct routing *r)
 	int rc = 0;
 
 	for (struct route_group *g = r->groups; g && rc == 0; g = g->hh.next)
-		if (g->table)
+		if (g->table || common_used(r))
 			rc = group_sort(r, g);
 	return rc;
 }
@@ -606,6 +621,7 @@ struct route_set *routing_add(struct routing *r, const struct sa_policy *p, uint
 		return NULL;
 	}
 	routing_keep_order(r);
+	common_gather(r, false);
 	return set;
 }
 
