@@ -52,7 +52,7 @@ start() {
 	[ -p "$WORK/in" ] || mkfifo "$WORK/in"
 	bg g "$WORK/out" ip netns exec "$G" sh -c "exec $GATEWAY 192.0.2.1 192.0.2.2 gather <$WORK/in 2>>$LOGS/router.$SUITE.log"
 	exec 8>"$WORK/in"
-	waitfor 5 grep -q ready "$WORK/out"
+	waitfor 20 grep -q ready "$WORK/out"
 }
 answers() { grep -cE '^(ok|error|closed|usage)' "$WORK/out"; }
 answered() { [ "$(answers)" -ge "$1" ]; }
@@ -60,7 +60,7 @@ told() { # COMMAND...
 	local n
 	n=$(answers)
 	echo "$*" >&8
-	waitfor 5 answered $((n + 1)) && equal "$(grep -E '^(ok|error|closed|usage)' "$WORK/out" | tail -n 1)" ok
+	waitfor 20 answered $((n + 1)) && equal "$(grep -E '^(ok|error|closed|usage)' "$WORK/out" | tail -n 1)" ok
 }
 # told_all FILE: all commands of a file, each of which has to succeed
 told_all() {
