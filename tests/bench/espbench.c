@@ -10,7 +10,8 @@
  * and "merge" are seal and open of TCP super-packets, with the work on inner headers and checksums.
  *
  * A batch of packets is sealed, copied to where a receive would have put it, and opened. Batches are
- * timed; the median batch is shown, which other load on the machine moves least.
+ * timed; the median batch is shown, which other load on the machine moves least. The numbers of SAs take
+ * turns of some milliseconds, so that such load hits all of them, and their ratio stays what it is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,9 @@ enum {
 	PIECES_MAX = 4 * BATCH,
 	SEGMENT = 1380,       /* of the super-packets; their inner packets have 1,420 bytes */
 	SEGMENTS = 44,
-	RUN_MS = 150,         /* for each row */
+	TURNS = 10,           /* for each row */
+	TURN_MS = 15,
+	COUNTS = 3,           /* numbers of SAs */
 	ROOM = RECV_HEADROOM + 2048,
 };
 
@@ -62,6 +65,7 @@ struct bench {
 	size_t sealed; /* packets of the last batch */
 	uint8_t *wire; /* where they were received */
 	struct in_packet packets[BATCH];
+	size_t times;
 	double seal_ns[TIMES_MAX], open_ns[TIMES_MAX];
 };
 
@@ -400,16 +404,12 @@ static void warm(struct bench *b, bool super)
 	}
 }
 
-static void measure(struct bench *b, const struct suite *s, size_t size, bool super)
+/* Some milliseconds of batches. */
+static void run_turn(struct bench *b, size_t size, bool super)
 {
-	uint64_t end, given;
-	size_t n = 0;
+	uint64_t end = now_ns() + TURN_MS * UINT64_C(1000000), given = counter_get(&b->w.in_packets);
 
-	warm(b, super);
-	end = now_ns() + RUN_MS * UINT64_C(1000000);
-	given = counter_get(&b->w.in_packets);
-
-	while (n < TIMES_MAX && (n < 20 || now_ns() < end)) {
+	while (b->times < TIMES_MAX && (b->times < 20 || now_ns() < end)) {
 		uint64_t t0 = now_ns(), t1, t2;
 
 		b->w.now_us++;
@@ -419,33 +419,53 @@ static void measure(struct bench *b, const struct suite *s, size_t size, bool su
 		t2 = now_ns();
 		inbound_batch(&b->w, b->packets, b->sealed);
 		inbound_flush(&b->w);
-		b->open_ns[n] = (double)(now_ns() - t2) / (double)b->sealed;
-		b->seal_ns[n++] = (double)(t1 - t0) / (double)b->sealed;
+		b->open_ns[b->times] = (double)(now_ns() - t2) / (double)b->sealed;
+		b->seal_ns[b->times++] = (double)(t1 - t0) / (double)b->sealed;
 		given += b->sealed;
 	}
 	check_all_arrived(b, given);
-	row(super ? "split" : "seal", s, size, b->count, median(b->seal_ns, n));
-	row(super ? "merge" : "open", s, size, b->count, median(b->open_ns, n));
+}
+
+static void measure(struct bench *const *benches, size_t n, const struct suite *s, size_t size, bool super)
+{
+	for (size_t i = 0; i < n; i++) {
+		benches[i]->times = 0;
+		warm(benches[i], super);
+	}
+	for (size_t t = 0; t < TURNS; t++)
+		for (size_t i = 0; i < n; i++)
+			run_turn(benches[i], size, super);
+	for (size_t i = 0; i < n; i++) {
+		struct bench *b = benches[i];
+
+		row(super ? "split" : "seal", s, size, b->count, median(b->seal_ns, b->times));
+		row(super ? "merge" : "open", s, size, b->count, median(b->open_ns, b->times));
+	}
+}
+
+static void measure_supers(const struct suite *s)
+{
+	struct bench *b = bench_new(s, 1, true);
+
+	measure(&b, 1, s, IPV4_HEADER + 20 + SEGMENT, true);
+	bench_free(b);
 }
 
 static void measure_suite(const struct suite *s, size_t only)
 {
-	static const size_t sizes[] = { 64, 256, 1420 }, counts[] = { 1, 1000, SAS_MAX };
-	struct bench *b;
+	static const size_t sizes[] = { 64, 256, 1420 }, counts[COUNTS] = { 1, 1000, SAS_MAX };
+	struct bench *benches[COUNTS];
+	size_t n = 0;
 
-	for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
-		if (only ? only != counts[c] : counts[c] == SAS_MAX && !s->all_counts)
-			continue;
-		if (counts[c] == 1) {
-			b = bench_new(s, 1, true);
-			measure(b, s, IPV4_HEADER + 20 + SEGMENT, true);
-			bench_free(b);
-		}
-		b = bench_new(s, counts[c], false);
-		for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
-			measure(b, s, sizes[k], false);
-		bench_free(b);
-	}
+	if (!only || only == 1)
+		measure_supers(s);
+	for (size_t i = 0; i < COUNTS; i++)
+		if (only ? only == counts[i] : counts[i] != SAS_MAX || s->all_counts)
+			benches[n++] = bench_new(s, counts[i], false);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		measure(benches, n, s, sizes[i], false);
+	while (n > 0)
+		bench_free(benches[--n]);
 }
 
 int main(int argc, char **argv)
