@@ -2,9 +2,12 @@
  * ESP's AES-GCM by our own AVX-512 code, on CPUs with VAES and VPCLMULQDQ.
  *
  * libipsec-mb does as well with one thread, but each of its calls writes one variable of the
- * process, which costs two threads a third of their speed, and its key context is twice as
+ * process, which costs two threads a third of their speed, and its key context is four times as
  * large, which is what counts when every packet has another key. Sixteen blocks at a time are
- * enciphered and hashed with one reduction (NIST SP 800-38D; RFC 4106 for ESP).
+ * enciphered and hashed with one reduction (NIST SP 800-38D; RFC 4106 for ESP). Of the sixteen
+ * powers of the hash key that this takes four are kept. The others are made for every packet,
+ * while its first blocks are enciphered, before which there is nothing to hash: fetching them
+ * from memory would take longer, and when they are in the cache making them costs next to nothing.
  *
  * GHASH runs in the representation of POLYVAL (RFC 8452 appendix A): bytes of a block reversed,
  * and H times x. That makes its product the plain carry-less one and its reduction two short
@@ -29,20 +32,19 @@
 #endif
 #define VAES_INLINE VAES __attribute__((always_inline)) static inline
 
-enum { BLOCK_BYTES = 16, GROUP_BLOCKS = 16, GROUP_BYTES = 256, ROUND_KEYS_MAX = 15 };
+enum { BLOCK_BYTES = 16, GROUP_BLOCKS = 16, GROUP_BYTES = 256, ROUND_KEYS_MAX = 15, POWERS_KEPT = 4 };
+enum { LAST_BYTES = GROUP_BYTES - BLOCK_BYTES }; /* that leave room for the block of lengths */
 enum { SALT_BYTES = 4, IV_BYTES = 8 };
 enum { LEN_MAX = 1 << 24 }; /* the counter of blocks has 32 bits; far above a packet */
 
-/* Packets only read it. */
+/* Packets only read it; no longer than its number of round keys. */
 struct vaes_cipher {
 	struct esp_cipher head;
 	uint8_t salt[SALT_BYTES];
 	uint32_t rounds;
-	uint8_t round_keys[ROUND_KEYS_MAX][BLOCK_BYTES];
-	uint8_t powers[GROUP_BLOCKS][BLOCK_BYTES]; /* of H: 16th to first */
+	uint8_t powers[POWERS_KEPT][BLOCK_BYTES]; /* of H: 4th to first */
+	uint8_t round_keys[][BLOCK_BYTES];
 };
-_Static_assert(sizeof(struct vaes_cipher) == ESP_CIPHER_HOT_BYTES, "it is prefetched whole");
-_Static_assert(offsetof(struct vaes_cipher, powers) % 64 == 0, "loads do not straddle lines");
 
 /* A sum of products before its reduction, in each of the four lanes. */
 struct product {
@@ -96,6 +98,14 @@ VAES_INLINE __m128i fold(__m128i x)
 	return _mm_xor_si128(_mm_shuffle_epi32(x, 0x4e), _mm_clmulepi64_si128(x, poly, 0x10));
 }
 
+/* The same in each of the four lanes. */
+VAES_INLINE __m512i fold_each(__m512i x)
+{
+	const __m512i poly = _mm512_broadcast_i32x4(_mm_set_epi64x((long long)0xc200000000000000, 1));
+
+	return _mm512_xor_si512(_mm512_shuffle_epi32(x, 0x4e), _mm512_clmulepi64_epi128(x, poly, 0x10));
+}
+
 VAES_INLINE __m128i xor_lanes(__m512i x)
 {
 	__m256i y = _mm256_xor_si256(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
@@ -109,6 +119,14 @@ VAES_INLINE __m128i reduce(struct product p)
 	__m512i high = _mm512_xor_si512(p.high, _mm512_bsrli_epi128(p.middle, 8));
 
 	return _mm_xor_si128(xor_lanes(high), fold(fold(xor_lanes(low))));
+}
+
+VAES_INLINE __m512i reduce_each(struct product p)
+{
+	__m512i low = _mm512_xor_si512(p.low, _mm512_bslli_epi128(p.middle, 8));
+	__m512i high = _mm512_xor_si512(p.high, _mm512_bsrli_epi128(p.middle, 8));
+
+	return _mm512_xor_si512(high, fold_each(fold_each(low)));
 }
 
 VAES_INLINE __m512i xor3(__m512i a, __m512i b, __m512i c)
@@ -134,6 +152,19 @@ VAES_INLINE void multiply_add(struct product *p, __m512i a, __m512i b)
 	p->high = _mm512_xor_si512(p->high, _mm512_clmulepi64_epi128(a, b, 0x11));
 }
 
+/* From the four powers that are kept to all sixteen, 16th to first. */
+VAES_INLINE void make_powers(__m512i powers[4], const struct vaes_cipher *c)
+{
+	__m512i fourth, eighth;
+
+	powers[3] = _mm512_loadu_si512(c->powers);
+	fourth = _mm512_shuffle_i32x4(powers[3], powers[3], 0);
+	powers[2] = reduce_each(multiply(powers[3], fourth));
+	eighth = _mm512_shuffle_i32x4(powers[2], powers[2], 0);
+	powers[1] = reduce_each(multiply(powers[2], fourth));
+	powers[0] = reduce_each(multiply(powers[2], eighth));
+}
+
 /* One AES round of sixteen blocks. */
 VAES_INLINE void round_each(__m512i x[4], __m512i key)
 {
@@ -142,12 +173,25 @@ VAES_INLINE void round_each(__m512i x[4], __m512i key)
 		x[i] = _mm512_aesenc_epi128(x[i], key);
 }
 
+VAES_INLINE void encipher(__m512i x[4], const __m512i *keys, int rounds)
+{
+	UNROLL
+	for (int i = 0; i < 4; i++)
+		x[i] = _mm512_xor_si512(x[i], keys[0]);
+	UNROLL
+	for (int r = 1; r < rounds; r++)
+		round_each(x, keys[r]);
+	UNROLL
+	for (int i = 0; i < 4; i++)
+		x[i] = _mm512_aesenclast_epi128(x[i], keys[rounds]);
+}
+
 /*
  * Encipher the blocks `x`, and meanwhile hash the sixteen blocks `text`, which were made before:
  * the instructions alternate because the CPU does not look far enough ahead to find both.
  */
 VAES_INLINE __m128i encipher_and_hash(__m512i x[4], const __m512i *keys, int rounds, __m128i hash,
-				      const __m512i text[4], const struct vaes_cipher *c)
+				      const __m512i text[4], const __m512i powers[4])
 {
 	struct product p;
 	__m128i low, high;
@@ -156,11 +200,11 @@ VAES_INLINE __m128i encipher_and_hash(__m512i x[4], const __m512i *keys, int rou
 	for (int i = 0; i < 4; i++)
 		x[i] = _mm512_xor_si512(x[i], keys[0]);
 	p = multiply(_mm512_xor_si512(reverse_each(text[0]), _mm512_zextsi128_si512(hash)),
-		     _mm512_load_si512(c->powers[0]));
+		     powers[0]);
 	UNROLL
 	for (int i = 1; i < 4; i++) {
 		round_each(x, keys[i]);
-		multiply_add(&p, reverse_each(text[i]), _mm512_load_si512(c->powers[4 * i]));
+		multiply_add(&p, reverse_each(text[i]), powers[i]);
 	}
 	round_each(x, keys[4]);
 	low = xor_lanes(_mm512_xor_si512(p.low, _mm512_bslli_epi128(p.middle, 8)));
@@ -226,12 +270,29 @@ VAES_INLINE void apply_partial(__m512i x[4], uint8_t *to, const uint8_t *from, s
 	}
 }
 
+/* The same for a group that is followed by another; returns how many bytes it was. */
+VAES_INLINE size_t apply_group(__m512i x[4], uint8_t *to, const uint8_t *from, size_t len, bool inbound)
+{
+	if (len < GROUP_BYTES) {
+		apply_partial(x, to, from, len, inbound);
+		return len;
+	}
+	apply(x, to, from, inbound);
+	return GROUP_BYTES;
+}
+
+/* The hash after the AAD's block; the first power stands in the last lane. */
+VAES_INLINE __m128i hash_first(__m128i aad, __m512i powers)
+{
+	return reduce(multiply(_mm512_inserti32x4(_mm512_setzero_si512(), reverse(aad), 3), powers));
+}
+
 /* The hash after the last blocks, fifteen at most, and the block of lengths behind them. */
 VAES_INLINE __m128i hash_rest(__m128i hash, const __m512i blocks[4], unsigned count,
-			      __m128i lengths, const struct vaes_cipher *c)
+			      __m128i lengths, const __m512i all[4])
 {
 	uint32_t used = _bzhi_u32(~0u, 2 * (count + 1)), last = 3u << (2 * count);
-	const uint8_t *powers = c->powers[GROUP_BLOCKS - 1 - count];
+	const uint8_t *powers = (const uint8_t *)all + (size_t)(GROUP_BLOCKS - 1 - count) * BLOCK_BYTES;
 	struct product p = { _mm512_setzero_si512(), _mm512_setzero_si512(),
 			     _mm512_setzero_si512() };
 
@@ -268,41 +329,43 @@ VAES_INLINE bool run(const struct vaes_cipher *c, const struct esp_packet_job *j
 	const uint8_t *from = inbound || !job->src ? job->text : job->src;
 	uint8_t *to = job->text;
 	size_t len = job->len;
-	__m128i first = first_counter(c, job->iv), hash = _mm_setzero_si128(), lengths, icv;
+	__m128i first = first_counter(c, job->iv), hash, lengths, icv;
 	__m128i aad = _mm_maskz_loadu_epi8((__mmask16)((1u << job->aad_len) - 1), job->aad);
 	__m512i counter = _mm512_add_epi32(
 		_mm512_broadcast_i32x4(reverse(first)),
 		_mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1));
-	/* What is to be hashed next: at first blocks of zeros, which change nothing, and the AAD. */
-	__m512i zero = _mm512_setzero_si512();
-	__m512i text[4] = { zero, zero, zero, _mm512_inserti32x4(zero, aad, 3) };
-	__m512i keys[ROUND_KEYS_MAX], x[4];
+	__m512i keys[ROUND_KEYS_MAX], powers[4], x[4], text[4];
 
 	UNROLL
 	for (int i = 0; i <= rounds; i++)
 		keys[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)c->round_keys[i]));
-	for (; len >= GROUP_BYTES; len -= GROUP_BYTES, from += GROUP_BYTES, to += GROUP_BYTES) {
-		counter_blocks(x, &counter);
-		hash = encipher_and_hash(x, keys, rounds, hash, text, c);
-		apply(x, to, from, inbound);
-		memcpy(text, x, sizeof(text));
-	}
-	if (len > GROUP_BYTES - BLOCK_BYTES) {
-		/* Sixteen blocks still: no room for the lengths. */
-		counter_blocks(x, &counter);
-		hash = encipher_and_hash(x, keys, rounds, hash, text, c);
-		apply_partial(x, to, from, len, inbound);
-		memcpy(text, x, sizeof(text));
-		len = 0;
-	}
+	make_powers(powers, c);
+	hash = hash_first(aad, powers[3]);
 	counter_blocks(x, &counter);
-	/* The last block is not needed for text: it makes what the hash is masked with. */
-	x[3] = _mm512_inserti32x4(x[3], first, 3);
-	hash = encipher_and_hash(x, keys, rounds, hash, text, c);
+	if (len > LAST_BYTES) {
+		encipher(x, keys, rounds);
+		for (;;) {
+			size_t n = apply_group(x, to, from, len, inbound);
+
+			to += n;
+			from += n;
+			len -= n;
+			memcpy(text, x, sizeof(text));
+			counter_blocks(x, &counter);
+			if (len <= LAST_BYTES)
+				break;
+			hash = encipher_and_hash(x, keys, rounds, hash, text, powers);
+		}
+		x[3] = _mm512_inserti32x4(x[3], first, 3);
+		hash = encipher_and_hash(x, keys, rounds, hash, text, powers);
+	} else {
+		x[3] = _mm512_inserti32x4(x[3], first, 3);
+		encipher(x, keys, rounds);
+	}
 	first = _mm512_extracti32x4_epi32(x[3], 3);
 	apply_partial(x, to, from, len, inbound);
 	lengths = _mm_set_epi64x(job->aad_len * 8, (long long)job->len * 8);
-	hash = hash_rest(hash, x, (unsigned)(len + BLOCK_BYTES - 1) / BLOCK_BYTES, lengths, c);
+	hash = hash_rest(hash, x, (unsigned)(len + BLOCK_BYTES - 1) / BLOCK_BYTES, lengths, powers);
 	icv = _mm_xor_si128(reverse(hash), first);
 	if (inbound)
 		return _mm_cmpneq_epi8_mask(icv, _mm_loadu_si128((const void *)job->icv)) == 0;
@@ -362,7 +425,6 @@ VAES static void expand_key(struct vaes_cipher *c, const uint8_t *key, unsigned 
 {
 	uint32_t w[4 * ROUND_KEYS_MAX], rcon = 1;
 
-	c->rounds = key_words + 6;
 	memcpy(w, key, key_words * 4u);
 	for (unsigned i = key_words; i < 4 * (c->rounds + 1); i++) {
 		__m128i s = _mm_aeskeygenassist_si128(_mm_set1_epi32((int)w[i - 1]), 0);
@@ -402,7 +464,7 @@ VAES static void set_powers(struct vaes_cipher *c)
 				       (carry & 0xc200000000000000)),
 			   (long long)(half[0] << 1 ^ (carry & 1)));
 	power = h;
-	for (int i = GROUP_BLOCKS - 1; i >= 0; i--) {
+	for (int i = POWERS_KEPT - 1; i >= 0; i--) {
 		_mm_storeu_si128((void *)c->powers[i], power);
 		power = reduce(multiply(_mm512_zextsi128_si512(power), _mm512_zextsi128_si512(h)));
 	}
@@ -412,13 +474,15 @@ VAES static void set_powers(struct vaes_cipher *c)
 static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct bytes encr_key,
 				     struct bytes integ_key, bool inbound)
 {
-	struct vaes_cipher *c = secret_alloc(sizeof(*c));
+	unsigned rounds = suite->encr_bits / 32u + 6;
+	struct vaes_cipher *c = secret_alloc(sizeof(*c) + (rounds + 1) * BLOCK_BYTES);
 
 	(void)integ_key;
 	(void)inbound;
 	if (!c)
 		return NULL;
 	c->head.provider = &esp_provider_vaes;
+	c->rounds = rounds;
 	memcpy(c->salt, encr_key.ptr + encr_key.len - SALT_BYTES, SALT_BYTES);
 	expand_key(c, encr_key.ptr, suite->encr_bits / 32u);
 	set_powers(c);
