@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "build-config.h"
 #include "crypto/esp_provider.h"
 
@@ -56,22 +57,62 @@ size_t esp_cipher_integ_key_bytes(const struct cipher_suite *suite)
 	return suite->integ ? suite->integ->key_bytes : 0;
 }
 
+size_t esp_cipher_bytes(const struct cipher_suite *suite)
+{
+	const struct esp_provider *provider = suite_sound(suite) ? choose(suite) : NULL;
+
+	return provider ? provider->bytes(suite) : 0;
+}
+
+static bool keys_sound(const struct cipher_suite *suite, struct bytes encr_key, struct bytes integ_key)
+{
+	return suite_sound(suite) && encr_key.len == esp_cipher_encr_key_bytes(suite) &&
+	       integ_key.len == esp_cipher_integ_key_bytes(suite);
+}
+
+struct esp_cipher *esp_cipher_init(void *room, const struct cipher_suite *suite, struct bytes encr_key,
+				   struct bytes integ_key, bool inbound)
+{
+	struct esp_cipher *c = room;
+
+	if (!keys_sound(suite, encr_key, integ_key))
+		return NULL;
+	c->provider = choose(suite);
+	return c->provider && c->provider->init(c, suite, encr_key, integ_key, inbound) ? c : NULL;
+}
+
+void esp_cipher_release(struct esp_cipher *c)
+{
+	if (c && c->provider->release)
+		c->provider->release(c);
+}
+
+struct esp_cipher *esp_provider_new(const struct esp_provider *provider, const struct cipher_suite *suite,
+				    struct bytes encr_key, struct bytes integ_key, bool inbound)
+{
+	struct esp_cipher *c = secret_alloc(provider->bytes(suite));
+
+	if (!c)
+		return NULL;
+	c->provider = provider;
+	if (provider->init(c, suite, encr_key, integ_key, inbound))
+		return c;
+	secret_free(c);
+	return NULL;
+}
+
 struct esp_cipher *esp_cipher_new(const struct cipher_suite *suite, struct bytes encr_key,
 				  struct bytes integ_key, bool inbound)
 {
-	const struct esp_provider *provider;
+	const struct esp_provider *provider = keys_sound(suite, encr_key, integ_key) ? choose(suite) : NULL;
 
-	if (!suite_sound(suite) || encr_key.len != esp_cipher_encr_key_bytes(suite) ||
-	    integ_key.len != esp_cipher_integ_key_bytes(suite))
-		return NULL;
-	provider = choose(suite);
-	return provider ? provider->new(suite, encr_key, integ_key, inbound) : NULL;
+	return provider ? esp_provider_new(provider, suite, encr_key, integ_key, inbound) : NULL;
 }
 
 void esp_cipher_free(struct esp_cipher *c)
 {
-	if (c)
-		c->provider->free(c);
+	esp_cipher_release(c);
+	secret_free(c);
 }
 
 void esp_cipher_seal(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count)

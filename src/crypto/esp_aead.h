@@ -30,7 +30,7 @@ struct esp_packet_job {
 	const uint8_t *esp; /* start of the ESP header, which stands right before the IV */
 };
 
-enum { ESP_CIPHER_HOT_BYTES = 512 }; /* the context of the fastest provider of each suite */
+enum { ESP_CIPHER_HOT_MAX = 512 }; /* of a longer context the rest is not asked for in advance */
 
 struct esp_cipher; /* keyed for one direction; used by one thread at a time */
 
@@ -38,19 +38,30 @@ struct esp_cipher; /* keyed for one direction; used by one thread at a time */
 size_t esp_cipher_encr_key_bytes(const struct cipher_suite *suite);
 size_t esp_cipher_integ_key_bytes(const struct cipher_suite *suite);
 
-/** NULL when no provider has it. `inbound` selects the key schedule. */
+/** Size of a context for `suite`; 0 when no provider has it. */
+size_t esp_cipher_bytes(const struct cipher_suite *suite);
+/**
+ * Make a context at `room`: zeroed memory of secret_alloc(), at a multiple of SECRET_ALIGN, with
+ * esp_cipher_bytes(suite) bytes left. `inbound` selects the key schedule. NULL when no provider has the suite, or
+ * keys have the wrong length.
+ */
+struct esp_cipher *esp_cipher_init(void *room, const struct cipher_suite *suite, struct bytes encr_key,
+				   struct bytes integ_key, bool inbound);
+/** Release what a context has elsewhere; NULL is allowed. Its room is its owner's, who wipes it (secret_free()). */
+void esp_cipher_release(struct esp_cipher *c);
+/** Both in memory of the context's own. */
 struct esp_cipher *esp_cipher_new(const struct cipher_suite *suite, struct bytes encr_key,
 				  struct bytes integ_key, bool inbound);
 void esp_cipher_free(struct esp_cipher *c);
 void esp_cipher_seal(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count);
 void esp_cipher_open(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count);
 /**
- * Ask for what a packet reads of `c` to be brought into the cache, some packets before it is
- * needed. Reads nothing itself, so it never waits: not even for the size of the key.
+ * Ask for what a packet reads of `c`, whose suite has `bytes` of it, to be brought into the cache, some packets
+ * before it is needed. Reads nothing itself, so it never waits: not even for the size of the key.
  */
-static inline void esp_cipher_prefetch(const struct esp_cipher *c)
+static inline void esp_cipher_prefetch(const struct esp_cipher *c, size_t bytes)
 {
-	for (uintptr_t i = 0; i < ESP_CIPHER_HOT_BYTES; i += 64)
+	for (uintptr_t i = 0; i < bytes && i < ESP_CIPHER_HOT_MAX; i += 64)
 		__builtin_prefetch((const void *)((uintptr_t)c + i));
 }
 /** `VAES AVX512`, `ipsec-mb AVX2`, `OpenSSL`: for status. */

@@ -51,7 +51,6 @@ struct burst_cipher {
 	uint8_t outer[STATE_MAX];
 	uint8_t schedule[SCHEDULE_BYTES] __attribute__((aligned(16))); /* the direction's */
 };
-_Static_assert(sizeof(struct burst_cipher) <= ESP_CIPHER_HOT_BYTES, "it is prefetched whole");
 
 /* What bursts of one thread need. */
 struct lanes {
@@ -180,24 +179,24 @@ static void set_schedule(struct burst_cipher *c, const IMB_MGR *m, struct bytes 
 	secret_wipe(other, sizeof(other));
 }
 
-static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct bytes encr_key,
-				     struct bytes integ_key, bool inbound)
+static size_t bytes(const struct cipher_suite *suite)
 {
+	(void)suite;
+	return sizeof(struct burst_cipher);
+}
+
+static bool init(struct esp_cipher *head, const struct cipher_suite *suite, struct bytes encr_key,
+		 struct bytes integ_key, bool inbound)
+{
+	struct burst_cipher *c = (struct burst_cipher *)head;
 	const struct hash *hash = hash_of(suite->integ);
 	const struct lanes *l = lanes_get();
-	struct burst_cipher *c;
 
 	if (!l || !hash)
-		return NULL;
-	c = secret_alloc(sizeof(*c));
-	if (!c)
-		return NULL;
-	c->head.provider = &esp_provider_burst;
-	c->single = esp_provider_openssl.new(suite, encr_key, integ_key, inbound);
-	if (!c->single) {
-		secret_free(c);
-		return NULL;
-	}
+		return false;
+	c->single = esp_provider_new(&esp_provider_openssl, suite, encr_key, integ_key, inbound);
+	if (!c->single)
+		return false;
 	c->hash = hash->id;
 	c->few = hash->few;
 	c->iv_bytes = suite->encr->iv_bytes;
@@ -207,13 +206,12 @@ static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct by
 	set_state(l->manager, hash, integ_key, 0x5c, c->outer);
 	if (encr_key.len > 0)
 		set_schedule(c, l->manager, encr_key, inbound);
-	return &c->head;
+	return true;
 }
 
-static void free_cipher(struct esp_cipher *head)
+static void release(struct esp_cipher *head)
 {
-	esp_provider_openssl.free(((struct burst_cipher *)head)->single);
-	secret_free(head);
+	esp_cipher_free(((struct burst_cipher *)head)->single);
 }
 
 static size_t covered(const struct burst_cipher *c, const struct esp_packet_job *job)
@@ -370,8 +368,9 @@ static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size
 const struct esp_provider esp_provider_burst = {
 	.name = name,
 	.has = has,
-	.new = new_cipher,
-	.free = free_cipher,
+	.bytes = bytes,
+	.init = init,
+	.release = release,
 	.seal = seal,
 	.open = open_jobs,
 };

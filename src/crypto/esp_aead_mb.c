@@ -86,9 +86,12 @@ static bool has(const struct cipher_suite *suite)
 	return suite->encr->id == ENCR_AES_GCM_16 || suite->encr->id == ENCR_CHACHA20_POLY1305;
 }
 
-static void free_cipher(struct esp_cipher *head)
+/* One bare key is small beside a key schedule with powers of H: take no more than it needs. */
+static size_t bytes(const struct cipher_suite *suite)
 {
-	secret_free(head);
+	if (suite->encr->id == ENCR_CHACHA20_POLY1305)
+		return offsetof(struct mb_cipher, key) + CHACHA_KEY_BYTES;
+	return sizeof(struct mb_cipher);
 }
 
 /* Expand the key and pick the function of its size and direction. */
@@ -111,26 +114,17 @@ static bool set_gcm_key(struct mb_cipher *c, unsigned bits, const uint8_t *key, 
 	}
 }
 
-static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct bytes encr_key,
-				     struct bytes integ_key, bool inbound)
+static bool init(struct esp_cipher *head, const struct cipher_suite *suite, struct bytes encr_key,
+		 struct bytes integ_key, bool inbound)
 {
-	bool chacha = suite->encr->id == ENCR_CHACHA20_POLY1305;
-	struct mb_cipher *c;
+	struct mb_cipher *c = (struct mb_cipher *)head;
 
 	(void)integ_key;
-	/* One bare key is small beside a key schedule with powers of H: take no more than it needs. */
-	c = secret_alloc(chacha ? offsetof(struct mb_cipher, key) + CHACHA_KEY_BYTES : sizeof(*c));
-	if (!c)
-		return NULL;
-	c->head.provider = &esp_provider_mb;
 	memcpy(c->salt, encr_key.ptr + encr_key.len - SALT_BYTES, SALT_BYTES);
-	if (chacha) {
-		memcpy(c->key.chacha, encr_key.ptr, CHACHA_KEY_BYTES);
-	} else if (!set_gcm_key(c, suite->encr_bits, encr_key.ptr, inbound)) {
-		secret_free(c);
-		return NULL;
-	}
-	return &c->head;
+	if (suite->encr->id != ENCR_CHACHA20_POLY1305)
+		return set_gcm_key(c, suite->encr_bits, encr_key.ptr, inbound);
+	memcpy(c->key.chacha, encr_key.ptr, CHACHA_KEY_BYTES);
+	return true;
 }
 
 /* One packet; `icv` is written, whichever the direction. */
@@ -192,8 +186,8 @@ static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size
 const struct esp_provider esp_provider_mb = {
 	.name = name,
 	.has = has,
-	.new = new_cipher,
-	.free = free_cipher,
+	.bytes = bytes,
+	.init = init,
 	.seal = seal,
 	.open = open_jobs,
 };

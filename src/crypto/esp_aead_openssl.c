@@ -39,13 +39,18 @@ static bool has(const struct cipher_suite *suite)
 	       (!suite->integ || fetch_digest(suite->integ->openssl[0]));
 }
 
-static void free_cipher(struct esp_cipher *head)
+static size_t bytes(const struct cipher_suite *suite)
+{
+	(void)suite;
+	return sizeof(struct openssl_cipher);
+}
+
+static void release(struct esp_cipher *head)
 {
 	struct openssl_cipher *c = (struct openssl_cipher *)head;
 
 	EVP_CIPHER_CTX_free(c->cipher);
 	EVP_MAC_CTX_free(c->mac);
-	secret_free(c);
 }
 
 static bool set_keys(struct openssl_cipher *c, const struct cipher_suite *suite,
@@ -72,21 +77,18 @@ static bool set_keys(struct openssl_cipher *c, const struct cipher_suite *suite,
 	return true;
 }
 
-static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct bytes encr_key,
-				     struct bytes integ_key, bool inbound)
+static bool init(struct esp_cipher *head, const struct cipher_suite *suite, struct bytes encr_key,
+		 struct bytes integ_key, bool inbound)
 {
-	struct openssl_cipher *c = secret_alloc(sizeof(*c));
+	struct openssl_cipher *c = (struct openssl_cipher *)head;
 
-	if (!c)
-		return NULL;
-	c->head.provider = &esp_provider_openssl;
 	c->encr = suite->encr;
 	c->integ = suite->integ;
 	if (set_keys(c, suite, encr_key, integ_key, inbound))
-		return &c->head;
+		return true;
 	ERR_clear_error();
-	free_cipher(&c->head);
-	return NULL;
+	release(head);
+	return false;
 }
 
 /* Take the packet's IV; all else is set already. */
@@ -207,8 +209,9 @@ static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size
 const struct esp_provider esp_provider_openssl = {
 	.name = name,
 	.has = has,
-	.new = new_cipher,
-	.free = free_cipher,
+	.bytes = bytes,
+	.init = init,
+	.release = release,
 	.seal = seal,
 	.open = open_jobs,
 };

@@ -471,34 +471,35 @@ VAES static void set_powers(struct vaes_cipher *c)
 	secret_wipe(half, sizeof(half));
 }
 
-static struct esp_cipher *new_cipher(const struct cipher_suite *suite, struct bytes encr_key,
-				     struct bytes integ_key, bool inbound)
+static unsigned rounds_of(const struct cipher_suite *suite)
 {
-	unsigned rounds = suite->encr_bits / 32u + 6;
-	struct vaes_cipher *c = secret_alloc(sizeof(*c) + (rounds + 1) * BLOCK_BYTES);
+	return suite->encr_bits / 32u + 6;
+}
+
+static size_t bytes(const struct cipher_suite *suite)
+{
+	return sizeof(struct vaes_cipher) + (rounds_of(suite) + 1) * BLOCK_BYTES;
+}
+
+static bool init(struct esp_cipher *head, const struct cipher_suite *suite, struct bytes encr_key,
+		 struct bytes integ_key, bool inbound)
+{
+	struct vaes_cipher *c = (struct vaes_cipher *)head;
 
 	(void)integ_key;
 	(void)inbound;
-	if (!c)
-		return NULL;
-	c->head.provider = &esp_provider_vaes;
-	c->rounds = rounds;
+	c->rounds = rounds_of(suite);
 	memcpy(c->salt, encr_key.ptr + encr_key.len - SALT_BYTES, SALT_BYTES);
 	expand_key(c, encr_key.ptr, suite->encr_bits / 32u);
 	set_powers(c);
-	return &c->head;
-}
-
-static void free_cipher(struct esp_cipher *head)
-{
-	secret_free(head);
+	return true;
 }
 
 const struct esp_provider esp_provider_vaes = {
 	.name = name,
 	.has = has,
-	.new = new_cipher,
-	.free = free_cipher,
+	.bytes = bytes,
+	.init = init,
 	.seal = seal,
 	.open = open_jobs,
 };

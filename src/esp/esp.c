@@ -143,31 +143,22 @@ static size_t udp_slot_for(const struct esp_backend *b, const struct ip_endpoint
 	return best;
 }
 
-static struct sa_path *path_for(const struct esp_backend *b, const struct esp_path *path,
-				struct backend_error *err)
+static bool path_for(const struct esp_backend *b, const struct esp_path *path, struct sa_path *out,
+		     struct backend_error *err)
 {
 	size_t slot = path->udp_encap ? udp_slot_for(b, &path->local) : 0;
 	char text[IP_ENDPOINT_TEXT];
-	struct sa_path *p;
 
-	if (slot == UDP_SOCKETS_MAX) {
-		esp_fail(err, "no UDP socket is bound to %s for ESP in UDP",
-		     ip_endpoint_format(&path->local, text));
-		return NULL;
-	}
+	if (slot == UDP_SOCKETS_MAX)
+		return esp_fail(err, "no UDP socket is bound to %s for ESP in UDP",
+				ip_endpoint_format(&path->local, text));
 	if (path->local.address.family != path->remote.address.family ||
-	    ip_address_size(&path->local.address) == 0) {
-		esp_fail(err, "the SA's end points have no common address family");
-		return NULL;
-	}
-	if (!path->udp_encap && path->remote.address.family == AF_INET6 && !b->raw[RAW_V6].here) {
-		esp_fail(err, "this system has no IPv6");
-		return NULL;
-	}
-	p = sa_path_new(path, (uint8_t)slot);
-	if (!p)
-		esp_fail(err, "out of memory");
-	return p;
+	    ip_address_size(&path->local.address) == 0)
+		return esp_fail(err, "the SA's end points have no common address family");
+	if (!path->udp_encap && path->remote.address.family == AF_INET6 && !b->raw[RAW_V6].here)
+		return esp_fail(err, "this system has no IPv6");
+	*out = sa_path_make(path, (uint8_t)slot);
+	return true;
 }
 
 static bool add_in(struct esp_backend *b, struct sa_record *r, const struct child_sa *sa,
@@ -204,25 +195,20 @@ static void publish_out(struct esp_backend *b, struct policy_record *p, struct s
 static bool add_out(struct esp_backend *b, struct sa_record *r, const struct child_sa *sa,
 		    struct backend_error *err)
 {
-	struct sa_path *path;
+	struct sa_path path;
 	struct sa_list *list;
 	const char *why;
 
 	if (r->out)
 		return esp_fail(err, "outbound SA 0x%08x is there already", sa->out.spi);
-	path = path_for(b, &sa->path, err);
-	if (!path)
+	if (!path_for(b, &sa->path, &path, err))
 		return false;
-	if (!esp_raw_follow(b, r, &sa->path, err)) {
-		free(path);
+	if (!esp_raw_follow(b, r, &sa->path, err))
 		return false;
-	}
 	r->out = sa_out_new(sa, &why);
-	if (!r->out) {
-		free(path);
+	if (!r->out)
 		return esp_fail(err, "%s", why);
-	}
-	atomic_store(&r->out->path, path);
+	sa_out_set_path(r->out, &path);
 	r->out->worker %= b->worker_count;
 	list = sa_list_with(atomic_load(&r->policy->state.out), r->out);
 	if (!list) {
@@ -301,23 +287,18 @@ static bool op_move(struct backend *base, const struct child_sa *sa, const struc
 {
 	struct esp_backend *b = self(base);
 	struct sa_record *r = sa_record_find(b, sa->id);
-	struct sa_path *path = NULL;
+	struct sa_path path;
 
 	err->text[0] = '\0';
 	if (!r)
 		return esp_fail(err, "there is no such SA");
-	if (r->out && !(path = path_for(b, to, err)))
+	if (r->out && !path_for(b, to, &path, err))
 		return false;
-	if (!esp_raw_follow(b, r, to, err)) {
-		free(path);
+	if (!esp_raw_follow(b, r, to, err))
 		return false;
-	}
 	if (r->out) {
-		void *old = (void *)(uintptr_t)atomic_load(&r->out->path);
-
-		atomic_store(&r->out->path, path);
+		sa_out_set_path(r->out, &path);
 		esp_workers_quiesce(b);
-		free(old);
 	}
 	if (r->in)
 		atomic_store(&r->in->udp_encap, to->udp_encap);

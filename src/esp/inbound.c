@@ -238,7 +238,7 @@ static void finish(struct esp_worker *w, const struct in_packet *p, const struct
 
 /*
  * The SAs of a batch. With many tunnels none of what belongs to one is in the cache: the loops ask for
- * everybody's table slot, then for everybody's SA, and wait for none of them.
+ * everybody's table slot, then for everybody's SA, and wait for none of them. Their page walks overlap then, too.
  */
 static void find_sas(struct esp_worker *w, struct in_packet *packets, size_t n)
 {
@@ -250,21 +250,29 @@ static void find_sas(struct esp_worker *w, struct in_packet *packets, size_t n)
 
 		p->sa = p->len < ESP_HEADER ? NULL : sa_table_get_soon(w->sas, load_be32(p->esp));
 	}
-	for (size_t i = 0; i < n; i++) {
-		struct in_packet *p = &packets[i];
+	for (size_t i = 0; i < n; i++)
+		if (packets[i].sa && packets[i].sa->c.spi != load_be32(packets[i].esp))
+			packets[i].sa = NULL;
+}
 
-		if (p->sa && p->sa->c.spi != load_be32(p->esp))
-			p->sa = NULL;
-		if (p->sa && (i == 0 || p->sa != packets[i - 1].sa))
-			sa_in_prefetch(p->sa);
-	}
+/* Ask for the keys of packets from `asked` on, if the next one's turn is near; returns how far. */
+static size_t ask_for_keys(struct in_packet *const *admitted, size_t count, size_t next, size_t asked)
+{
+	size_t to = next + 2 * KEYS_AHEAD < count ? next + 2 * KEYS_AHEAD : count;
+
+	if (asked >= next + KEYS_AHEAD)
+		return asked;
+	for (; asked < to; asked++)
+		if (asked == 0 || admitted[asked]->sa != admitted[asked - 1]->sa)
+			sa_in_prefetch(admitted[asked]->sa);
+	return asked;
 }
 
 void inbound_batch(struct esp_worker *w, struct in_packet *packets, size_t n)
 {
 	struct esp_packet_job jobs[IN_BATCH];
 	struct in_packet *admitted[IN_BATCH];
-	size_t count = 0;
+	size_t count = 0, asked = 0;
 
 	if (n > IN_BATCH)
 		n = IN_BATCH;
@@ -277,8 +285,7 @@ void inbound_batch(struct esp_worker *w, struct in_packet *packets, size_t n)
 
 		for (end = first + 1; end < count && admitted[end]->sa == sa; end++)
 			;
-		if (end + KEY_AHEAD < count)
-			esp_cipher_prefetch(admitted[end + KEY_AHEAD]->sa->c.cipher);
+		asked = ask_for_keys(admitted, count, first, asked);
 		esp_cipher_open(sa->c.cipher, &jobs[first], end - first);
 		for (size_t i = first; i < end; i++)
 			finish(w, admitted[i], &jobs[i]);

@@ -157,16 +157,30 @@ bool protect_wrap(struct esp_worker *w, struct sa_out *sa, uint8_t *packet, cons
 
 /* --- batches ------------------------------------------------------------------------------ */
 
+/* Ask for the keys of packets from `asked` on, if the next one's turn is near; returns how far. */
+static size_t ask_for_keys(const struct esp_worker *w, size_t next, size_t asked)
+{
+	size_t to = next + 2 * KEYS_AHEAD < w->out_count ? next + 2 * KEYS_AHEAD : w->out_count;
+
+	if (asked >= next + KEYS_AHEAD)
+		return asked;
+	for (; asked < to; asked++)
+		if (asked == 0 || w->out[asked].sa != w->out[asked - 1].sa)
+			sa_cipher_prefetch(&w->out[asked].sa->c);
+	return asked;
+}
+
 static void seal_pending(struct esp_worker *w)
 {
+	size_t asked = 0;
+
 	for (size_t first = 0, end; first < w->out_count; first = end) {
 		struct sa_out *sa = w->out[first].sa;
 
 		end = first + 1;
 		if (w->jobs[first].ok)
 			continue;
-		if (first + KEY_AHEAD < w->out_count)
-			esp_cipher_prefetch(w->out[first + KEY_AHEAD].sa->c.cipher);
+		asked = ask_for_keys(w, first, asked);
 		for (; end < w->out_count && w->out[end].sa == sa && !w->jobs[end].ok; end++)
 			;
 		esp_cipher_seal(sa->c.cipher, &w->jobs[first], end - first);

@@ -1,29 +1,35 @@
 #include "esp/replay.h"
 
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK_BITS = 64 };
 
-struct replay_window *replay_window_new(uint32_t size)
+static uint32_t within_limits(uint32_t size)
 {
-	struct replay_window *w;
+	if (size < REPLAY_WINDOW_MIN)
+		return REPLAY_WINDOW_MIN;
+	return size > REPLAY_WINDOW_MAX ? REPLAY_WINDOW_MAX : size;
+}
+
+/* One block more than the window needs: the newest is only partly used (RFC 6479 §2). */
+static uint32_t blocks_of(uint32_t size)
+{
 	uint32_t blocks = 2;
 
-	if (size < REPLAY_WINDOW_MIN)
-		size = REPLAY_WINDOW_MIN;
-	if (size > REPLAY_WINDOW_MAX)
-		size = REPLAY_WINDOW_MAX;
-	/* one block more than the window needs: the newest is only partly used (RFC 6479 §2) */
 	while (blocks < (size + BLOCK_BITS - 1) / BLOCK_BITS + 1)
 		blocks *= 2;
-	w = calloc(1, sizeof(*w) + blocks * sizeof(w->blocks[0]));
-	if (!w)
-		return NULL;
-	w->size = size;
-	w->mask = blocks - 1;
-	return w;
+	return blocks;
+}
+
+size_t replay_window_bytes(uint32_t size)
+{
+	return sizeof(struct replay_window) + blocks_of(within_limits(size)) * sizeof(uint64_t);
+}
+
+void replay_window_init(struct replay_window *w, uint32_t size)
+{
+	w->size = within_limits(size);
+	w->mask = blocks_of(w->size) - 1;
 }
 
 uint64_t replay_window_infer(const struct replay_window *w, uint32_t low)

@@ -10,6 +10,7 @@
 #define ESP_REPLAY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { REPLAY_WINDOW_MIN = 32, REPLAY_WINDOW_MAX = 8192 };
@@ -21,8 +22,10 @@ struct replay_window {
 	uint64_t blocks[];
 };
 
-/** A window of `size` packets, brought into the limits; NULL without memory. free() it. */
-struct replay_window *replay_window_new(uint32_t size);
+/** Bytes of a window of `size` packets, which is brought into the limits. */
+size_t replay_window_bytes(uint32_t size);
+/** Make such a window of zeroed memory of that many bytes. */
+void replay_window_init(struct replay_window *w, uint32_t size);
 
 /**
  * The whole number that `low`, as on the wire, stands for with ESN. 0, which is

@@ -122,30 +122,65 @@ static uint64_t soft_limit(uint64_t hard)
 	return hard - hard / 8 - (hard / 16 >> 16) * fuzz - ((hard / 16 & 0xffff) * fuzz >> 16);
 }
 
-static void *common_new(size_t size, const struct child_sa *sa, bool inbound, const char **why)
+/* Where the parts of an SA's block lie. */
+struct parts {
+	size_t cipher, replay, selectors, bytes;
+};
+
+static size_t rounded(size_t n, size_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+/* `size`: of the structure in front; `window`: bytes of the replay window. The cipher's context is aligned for it. */
+static struct parts parts_of(size_t size, const struct child_sa *sa, size_t window)
+{
+	struct parts p;
+
+	p.replay = rounded(size, _Alignof(struct replay_window));
+	p.cipher = rounded(p.replay + window, SECRET_ALIGN);
+	p.selectors = rounded(p.cipher + esp_cipher_bytes(&sa->suite), _Alignof(struct traffic_selector));
+	p.bytes = p.selectors + (sa->local_ts.count + sa->remote_ts.count) * sizeof(struct traffic_selector);
+	return p;
+}
+
+static void put_selectors(struct sa_common *c, struct traffic_selector *ts, const struct child_sa *sa)
+{
+	c->local = ts;
+	c->local_count = sa->local_ts.count;
+	c->remote = ts + c->local_count;
+	c->remote_count = sa->remote_ts.count;
+	memcpy(ts, sa->local_ts.ts, c->local_count * sizeof(*ts));
+	memcpy(ts + c->local_count, sa->remote_ts.ts, c->remote_count * sizeof(*ts));
+}
+
+static void put_limits(struct sa_common *c, const struct child_sa *sa)
+{
+	c->limits.hard_packets = sa->max_packets ? sa->max_packets : UINT64_MAX;
+	c->limits.hard_bytes = sa->max_bytes ? sa->max_bytes : UINT64_MAX;
+	/* RFC 4303 §3.3.3: the counter must not cycle */
+	if (!c->esn && c->limits.hard_packets > UINT32_MAX)
+		c->limits.hard_packets = UINT32_MAX;
+	c->limits.soft_packets = soft_limit(c->limits.hard_packets);
+	c->limits.soft_bytes = soft_limit(c->limits.hard_bytes);
+}
+
+static void *common_new(const struct parts *p, const struct child_sa *sa, bool inbound, const char **why)
 {
 	const struct cipher_suite *suite = &sa->suite;
 	const struct esp_half *half = inbound ? &sa->in : &sa->out;
-	size_t nl = sa->local_ts.count, nr = sa->remote_ts.count;
-	struct traffic_selector *ts;
+	uint8_t *block;
 	struct sa_common *c;
 
 	*why = "the SA has no encryption algorithm";
-	if (!suite->encr || nl > TS_LIST_MAX || nr > TS_LIST_MAX)
+	if (!suite->encr || sa->local_ts.count > TS_LIST_MAX || sa->remote_ts.count > TS_LIST_MAX)
 		return NULL;
 	*why = "out of memory";
-	size = (size + _Alignof(struct traffic_selector) - 1) / _Alignof(struct traffic_selector) *
-	       _Alignof(struct traffic_selector);
-	c = calloc(1, size + (nl + nr) * sizeof(*ts));
-	if (!c)
+	block = secret_alloc(p->bytes);
+	if (!block)
 		return NULL;
-	ts = (struct traffic_selector *)(void *)((uint8_t *)c + size);
-	memcpy(ts, sa->local_ts.ts, nl * sizeof(*ts));
-	memcpy(ts + nl, sa->remote_ts.ts, nr * sizeof(*ts));
-	c->local = ts;
-	c->remote = ts + nl;
-	c->local_count = nl;
-	c->remote_count = nr;
+	c = (struct sa_common *)(void *)block;
+	put_selectors(c, (struct traffic_selector *)(void *)(block + p->selectors), sa);
 	c->spi = half->spi;
 	c->reqid = sa->reqid;
 	c->child_id = sa->id;
@@ -158,26 +193,22 @@ static void *common_new(size_t size, const struct child_sa *sa, bool inbound, co
 	/* RFC 4303 §2.4: the trailer ends on a multiple of 4 whatever the cipher */
 	c->align = suite->encr->aead || suite->encr->block_bytes < 4 ? 4 : suite->encr->block_bytes;
 	c->random_iv = !suite->encr->aead;
-	c->limits.hard_packets = sa->max_packets ? sa->max_packets : UINT64_MAX;
-	c->limits.hard_bytes = sa->max_bytes ? sa->max_bytes : UINT64_MAX;
-	/* RFC 4303 §3.3.3: the counter must not cycle */
-	if (!c->esn && c->limits.hard_packets > UINT32_MAX)
-		c->limits.hard_packets = UINT32_MAX;
-	c->limits.soft_packets = soft_limit(c->limits.hard_packets);
-	c->limits.soft_bytes = soft_limit(c->limits.hard_bytes);
+	put_limits(c, sa);
 	*why = "no provider has its algorithms, or its keys have the wrong length";
-	c->cipher = esp_cipher_new(suite, key_bytes(&half->encr_key), key_bytes(&half->integ_key),
-				   inbound);
+	c->cipher_bytes = (uint16_t)(p->selectors - p->cipher);
+	c->cipher = esp_cipher_init(block + p->cipher, suite, key_bytes(&half->encr_key),
+				    key_bytes(&half->integ_key), inbound);
 	if (!c->cipher) {
-		free(c);
+		secret_free(block);
 		return NULL;
 	}
-	return c;
+	return block;
 }
 
 struct sa_in *sa_in_new(const struct child_sa *sa, const char **why)
 {
-	struct sa_in *in = common_new(sizeof(*in), sa, true, why);
+	struct parts p = parts_of(sizeof(struct sa_in), sa, replay_window_bytes(sa->replay_window));
+	struct sa_in *in = common_new(&p, sa, true, why);
 
 	if (!in)
 		return NULL;
@@ -186,12 +217,8 @@ struct sa_in *sa_in_new(const struct child_sa *sa, const char **why)
 	in->decap_dscp = sa->decap_dscp;
 	in->udp_encap = sa->path.udp_encap;
 	in->peer = sa->path.remote;
-	in->replay = replay_window_new(sa->replay_window);
-	if (!in->replay) {
-		*why = "out of memory";
-		sa_in_free(in);
-		return NULL;
-	}
+	in->replay = (struct replay_window *)(void *)((uint8_t *)in + p.replay);
+	replay_window_init(in->replay, sa->replay_window);
 	return in;
 }
 
@@ -199,14 +226,14 @@ void sa_in_free(struct sa_in *sa)
 {
 	if (!sa)
 		return;
-	esp_cipher_free(sa->c.cipher);
-	free(sa->replay);
-	free(sa);
+	esp_cipher_release(sa->c.cipher);
+	secret_free(sa);
 }
 
 struct sa_out *sa_out_new(const struct child_sa *sa, const char **why)
 {
-	struct sa_out *out = common_new(sizeof(*out), sa, false, why);
+	struct parts p = parts_of(sizeof(struct sa_out), sa, 0);
+	struct sa_out *out = common_new(&p, sa, false, why);
 
 	if (!out)
 		return NULL;
@@ -222,26 +249,27 @@ void sa_out_free(struct sa_out *sa)
 {
 	if (!sa)
 		return;
-	esp_cipher_free(sa->c.cipher);
-	free((void *)(uintptr_t)atomic_load(&sa->path));
-	free(sa);
+	esp_cipher_release(sa->c.cipher);
+	secret_free(sa);
 }
 
-struct sa_path *sa_path_new(const struct esp_path *path, uint8_t socket)
+struct sa_path sa_path_make(const struct esp_path *path, uint8_t socket)
 {
-	struct sa_path *p = calloc(1, sizeof(*p));
+	struct sa_path p = { .local = path->local, .remote = path->remote, .udp_encap = path->udp_encap, .socket = socket };
 	struct ip_endpoint to = path->remote;
 	struct sockaddr_storage ss;
 
-	if (!p)
-		return NULL;
-	p->local = path->local;
-	p->remote = path->remote;
-	p->udp_encap = path->udp_encap;
-	p->socket = socket;
 	if (!path->udp_encap)
 		to.port = 0; /* a raw socket takes a port for a protocol */
-	p->to_len = ip_endpoint_to_sockaddr(&to, &ss);
-	memcpy(&p->to, &ss, p->to_len);
+	p.to_len = ip_endpoint_to_sockaddr(&to, &ss);
+	memcpy(&p.to, &ss, p.to_len);
 	return p;
+}
+
+void sa_out_set_path(struct sa_out *sa, const struct sa_path *path)
+{
+	struct sa_path *unused = &sa->paths[atomic_load(&sa->path) == &sa->paths[0]];
+
+	*unused = *path;
+	atomic_store(&sa->path, unused);
 }

@@ -8,6 +8,10 @@
  * The daemon's thread makes and frees these; between, all but the atomic
  * members belong to the worker. Freeing waits until the worker cannot hold one any more
  * (worker_quiesce()).
+ *
+ * All that a packet touches of an SA is one block of secret memory: the structure with its path or its
+ * replay window, the cipher's context, the selectors. With many tunnels it is not in the cache, nor is its
+ * page in the TLB, and then lines that lie together cost little more than one of them.
  */
 #ifndef ESP_SA_TABLE_H
 #define ESP_SA_TABLE_H
@@ -39,12 +43,13 @@ struct sa_common {
 	bool transport, esn;
 	uint8_t iv_bytes, icv_bytes, align; /* align: of the text to encrypt */
 	bool random_iv;                     /* CBC; else the IV is a counter */
-	struct esp_cipher *cipher;
+	uint16_t cipher_bytes;
+	struct esp_cipher *cipher;                     /* like all that follows it: in the same block */
 	struct sa_limits limits;
 	bool soft_told, hard_told;          /* worker's */
 	counter_t packets, bytes, last_us;  /* last_us: 0 never */
 	size_t local_count, remote_count;
-	const struct traffic_selector *local, *remote; /* point behind the structure */
+	const struct traffic_selector *local, *remote;
 };
 
 struct sa_in {
@@ -80,8 +85,9 @@ struct sa_out {
 	uint32_t tfc_pad;
 	_Atomic uint32_t path_mtu;  /* what the way to the peer takes in one piece, 0: not known */
 	_Atomic uint32_t inner_mtu; /* the largest inner packet that fits on its path */
-	_Atomic(const struct sa_path *) path;
+	_Atomic(const struct sa_path *) path; /* one of `paths`; NULL before sa_out_set_path() */
 	counter_t seq_shown;
+	struct sa_path paths[2];
 };
 
 /** Outer header, ESP, IV, worst padding, trailer and ICV of `c` on a path of `family`. */
@@ -93,9 +99,10 @@ size_t sa_inner_mtu(const struct sa_common *c, const struct sa_path *path, size_
 struct sa_in *sa_in_new(const struct child_sa *sa, const char **why);
 void sa_in_free(struct sa_in *sa);
 struct sa_out *sa_out_new(const struct child_sa *sa, const char **why);
-/** Frees its path as well. */
 void sa_out_free(struct sa_out *sa);
-struct sa_path *sa_path_new(const struct esp_path *path, uint8_t socket);
+struct sa_path sa_path_make(const struct esp_path *path, uint8_t socket);
+/** Send by a copy of `path` from now on; worker_quiesce() has to come between this call and the next. */
+void sa_out_set_path(struct sa_out *sa, const struct sa_path *path);
 
 /** Inbound SAs by index; the worker reads, the daemon's thread writes. */
 struct sa_table {
@@ -134,6 +141,11 @@ static inline void lines_prefetch(const void *p, size_t bytes)
 		__builtin_prefetch((const void *)((uintptr_t)p + i));
 }
 
+enum { SA_HEAD_BYTES = 256 }; /* what a packet touches in front of the cipher's context */
+_Static_assert(sizeof(struct sa_in) + sizeof(struct replay_window) + 4 * sizeof(uint64_t) <= SA_HEAD_BYTES,
+	       "with a window of 128 packets");
+_Static_assert(offsetof(struct sa_out, paths[1]) <= SA_HEAD_BYTES, "with the path that it had from the start");
+
 /** Three steps of sa_table_get() for those who have other things to do in between: the slot, */
 static inline void sa_table_prefetch(const struct sa_table *t, uint32_t spi)
 {
@@ -146,26 +158,25 @@ static inline struct sa_in *sa_table_get_soon(const struct sa_table *t, uint32_t
 	struct sa_in *sa = atomic_load_explicit(&t->slots[SPI_INDEX(spi)], memory_order_acquire);
 
 	if (sa)
-		lines_prefetch(sa, sizeof(*sa) + 2 * sizeof(struct traffic_selector));
+		lines_prefetch(sa, SA_HEAD_BYTES);
 	return sa;
 }
 
-/** and what it points to. */
+static inline void sa_cipher_prefetch(const struct sa_common *c)
+{
+	esp_cipher_prefetch(c->cipher, c->cipher_bytes);
+}
+
+/** and the rest of its block. */
 static inline void sa_in_prefetch(const struct sa_in *sa)
 {
-	lines_prefetch(sa->replay, sizeof(*sa->replay) + 64);
-	esp_cipher_prefetch(sa->c.cipher);
+	sa_cipher_prefetch(&sa->c);
+	lines_prefetch(sa->c.local, 2 * sizeof(*sa->c.local));
 }
 
 static inline void sa_out_prefetch(const struct sa_out *sa)
 {
-	lines_prefetch(sa, sizeof(*sa));
-}
-
-static inline void sa_out_prefetch_rest(const struct sa_out *sa)
-{
-	lines_prefetch(atomic_load_explicit(&sa->path, memory_order_acquire), sizeof(struct sa_path));
-	esp_cipher_prefetch(sa->c.cipher);
+	lines_prefetch(sa, SA_HEAD_BYTES);
 }
 
 #endif

@@ -49,7 +49,7 @@ enum {
 	/* not a multiple of the caches' ways: what stands at the same place of every buffer would collide */
 	RECV_STRIDE = RECV_HEADROOM + RECV_BYTES + 1472,
 	IN_BATCH = 128,        /* ESP packets that are opened together */
-	KEY_AHEAD = 8,         /* a key is asked for once more so many packets before its turn: others pushed it out */
+	KEYS_AHEAD = 8,        /* keys are asked for at least so many packets before their turn, as many at a time */
 	UDP_SOCKETS_MAX = 64,
 	HELD_MAX = 64,         /* packets that wait for an SA */
 	HELD_PER_POLICY = 8,

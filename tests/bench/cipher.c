@@ -59,7 +59,7 @@ static const struct esp_provider *const providers[] = {
 
 /* The ciphers of all threads; a thread has an equal share of them. */
 struct keys {
-	size_t count;
+	size_t count, bytes; /* bytes: of each */
 	struct esp_cipher **out, **in;
 };
 
@@ -68,7 +68,7 @@ struct thread {
 	int cpu;
 	bool opening;
 	struct esp_cipher **out, **in;
-	size_t keys;
+	size_t keys, key_bytes;
 	uint64_t seed;
 	struct esp_packet_job jobs[BATCH];
 	size_t key_of[BATCH + AHEAD];
@@ -113,7 +113,7 @@ static void suite_name(const struct cipher_suite *s, char *buf, size_t size)
 static struct keys keys_new(const struct esp_provider *provider, const struct cipher_suite *s,
 			    size_t count)
 {
-	struct keys k = { .count = count };
+	struct keys k = { .count = count, .bytes = provider->bytes(s) };
 	uint64_t seed = 7;
 	uint8_t key[36], mac[64];
 
@@ -127,8 +127,8 @@ static struct keys keys_new(const struct esp_provider *provider, const struct ci
 		memset(mac, key[0], sizeof(mac));
 		struct bytes encr = BYTES(key, esp_cipher_encr_key_bytes(s));
 		struct bytes integ = BYTES(mac, esp_cipher_integ_key_bytes(s));
-		k.out[i] = provider->new(s, encr, integ, false);
-		k.in[i] = provider->new(s, encr, integ, true);
+		k.out[i] = esp_provider_new(provider, s, encr, integ, false);
+		k.in[i] = esp_provider_new(provider, s, encr, integ, true);
 		if (!k.out[i] || !k.in[i])
 			fail("no cipher");
 	}
@@ -176,9 +176,9 @@ static void run_batch(struct thread *t, struct esp_cipher **ciphers, bool openin
 		return;
 	}
 	for (size_t i = 0; i < AHEAD; i++)
-		esp_cipher_prefetch(ciphers[t->key_of[i]]);
+		esp_cipher_prefetch(ciphers[t->key_of[i]], t->key_bytes);
 	for (size_t i = 0; i < BATCH; i++) {
-		esp_cipher_prefetch(ciphers[t->key_of[i + AHEAD]]);
+		esp_cipher_prefetch(ciphers[t->key_of[i + AHEAD]], t->key_bytes);
 		run(ciphers[t->key_of[i]], &t->jobs[i], 1);
 	}
 }
@@ -229,6 +229,7 @@ static void run_round(int count, bool opening, const struct keys *keys)
 		t->cpu = i;
 		t->opening = opening;
 		t->keys = share;
+		t->key_bytes = keys->bytes;
 		t->out = keys->out + first;
 		t->in = keys->in + first;
 		t->seed = now_ns() + first;

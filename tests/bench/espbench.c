@@ -211,12 +211,14 @@ static void add_sa(struct bench *b, const struct suite *s, size_t i)
 {
 	struct child_sa sa = describe(s, i, sa_table_alloc(&b->table, 0));
 	struct ts_list local = sa.local_ts;
+	struct sa_path path;
 	const char *why = "";
 
 	b->out[i] = sa_out_new(&sa, &why);
 	if (!b->out[i])
 		die(why);
-	atomic_store(&b->out[i]->path, sa_path_new(&sa.path, 0));
+	path = sa_path_make(&sa.path, 0);
+	sa_out_set_path(b->out[i], &path);
 	b->states[i].reqid = sa.reqid;
 	atomic_store(&b->states[i].out, sa_list_with(NULL, b->out[i]));
 	add_policy(b, &sa, &b->states[i]);

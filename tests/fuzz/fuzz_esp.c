@@ -48,6 +48,7 @@ static void make_variant(unsigned v)
 {
 	struct child_sa sa = { .id = v, .reqid = 16384, .replay_window = 0, .in.spi = SPI, .out.spi = SPI };
 	struct traffic_selector v4 = any_of(AF_INET), v6 = any_of(AF_INET6);
+	struct sa_path path;
 	const char *why;
 
 	sa.mode = v & 1 ? MODE_TRANSPORT : MODE_TUNNEL;
@@ -67,7 +68,8 @@ static void make_variant(unsigned v)
 	inbound[v] = sa_in_new(&sa, &why);
 	outbound[v] = sa_out_new(&sa, &why);
 	check(inbound[v] && outbound[v]);
-	atomic_store(&outbound[v]->path, sa_path_new(&sa.path, 0));
+	path = sa_path_make(&sa.path, 0);
+	sa_out_set_path(outbound[v], &path);
 	atomic_store(&outbound[v]->inner_mtu, 1280);
 }
 

@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "base/secret.h"
 #include "esp_packet.h"
 #include "hex.h"
 
@@ -72,8 +73,8 @@ static void published_aead(void **state)
 		memcpy(full, key.ptr, key.len);
 		memcpy(full + key.len, salt_iv.ptr, 4);
 		assert_int_equal(esp_cipher_encr_key_bytes(&s), key.len + 4);
-		out = provider->new(&s, BYTES(full, key.len + 4), BYTES(NULL, 0), false);
-		in = provider->new(&s, BYTES(full, key.len + 4), BYTES(NULL, 0), true);
+		out = esp_provider_new(provider, &s, BYTES(full, key.len + 4), BYTES(NULL, 0), false);
+		in = esp_provider_new(provider, &s, BYTES(full, key.len + 4), BYTES(NULL, 0), true);
 		assert_non_null(out);
 		assert_non_null(in);
 		packet_init(&p, &s, false, text.len);
@@ -87,8 +88,8 @@ static void published_aead(void **state)
 		provider->open(in, &p.job, 1);
 		assert_true(p.job.ok);
 		assert_memory_equal(p.job.text, text.ptr, text.len);
-		provider->free(out);
-		provider->free(in);
+		esp_cipher_free(out);
+		esp_cipher_free(in);
 	}
 }
 
@@ -246,8 +247,8 @@ static void computed_mac(void **state)
 
 		if (!runs(provider, &s))
 			continue;
-		out = provider->new(&s, k, m, false);
-		in = provider->new(&s, k, m, true);
+		out = esp_provider_new(provider, &s, k, m, false);
+		in = esp_provider_new(provider, &s, k, m, true);
 		assert_non_null(out);
 		assert_non_null(in);
 		for (size_t j = 0; j < count; j++) {
@@ -267,8 +268,8 @@ static void computed_mac(void **state)
 			assert_true(jobs[j].ok);
 			assert_memory_equal(jobs[j].text, text, sizeof(text));
 		}
-		provider->free(out);
-		provider->free(in);
+		esp_cipher_free(out);
+		esp_cipher_free(in);
 	}
 }
 
@@ -323,8 +324,8 @@ static void tampering(void **state)
 		random_fill(mac_key, sizeof(mac_key));
 		struct bytes k = BYTES(key, esp_cipher_encr_key_bytes(&s));
 		struct bytes m = BYTES(mac_key, esp_cipher_integ_key_bytes(&s));
-		out = provider->new(&s, k, m, false);
-		in = provider->new(&s, k, m, true);
+		out = esp_provider_new(provider, &s, k, m, false);
+		in = esp_provider_new(provider, &s, k, m, true);
 		assert_non_null(out);
 		random_fill(p.wire, sizeof(p.wire));
 		packet_init(&p, &s, true, len);
@@ -355,8 +356,8 @@ static void tampering(void **state)
 		assert_true(p.job.ok);
 		for (size_t k2 = 0; k2 < len; k2++)
 			assert_int_equal(p.job.text[k2], 0xaa);
-		provider->free(out);
-		provider->free(in);
+		esp_cipher_free(out);
+		esp_cipher_free(in);
 	}
 }
 
@@ -394,12 +395,56 @@ static void odd_lengths_and_keys(void **state)
 	esp_cipher_free(c);
 }
 
+/* In memory of the caller's, with something else right behind it. */
+static void context_in_a_room(void **state)
+{
+	static const struct {
+		enum encr_id encr;
+		uint16_t bits;
+		enum integ_id integ;
+	} suites[] = { { ENCR_AES_GCM_16, 128, 0 }, { ENCR_AES_GCM_16, 256, 0 }, { ENCR_CHACHA20_POLY1305, 256, 0 },
+		       { ENCR_AES_CBC, 256, INTEG_HMAC_SHA2_256_128 } };
+	uint8_t key[64] = { 1, 2, 3 }, mac[64] = { 4 }, behind[16];
+
+	(void)state;
+	memset(behind, 0xa5, sizeof(behind));
+	for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
+		struct cipher_suite s = suite_of(suites[i].encr, suites[i].bits, suites[i].integ);
+		struct bytes k = BYTES(key, esp_cipher_encr_key_bytes(&s)), m = BYTES(mac, esp_cipher_integ_key_bytes(&s));
+		size_t size = esp_cipher_bytes(&s);
+		uint8_t *room = secret_alloc(size + sizeof(behind));
+		struct esp_cipher *out, *in = esp_cipher_new(&s, k, m, true);
+		struct packet p;
+
+		assert_true(size > 0);
+		assert_non_null(room);
+		memcpy(room + size, behind, sizeof(behind));
+		assert_null(esp_cipher_init(room, &s, BYTES(key, k.len - 1), m, false));
+		out = esp_cipher_init(room, &s, k, m, false);
+		assert_ptr_equal(out, room);
+		random_fill(p.wire, sizeof(p.wire));
+		packet_init(&p, &s, false, 1024);
+		memset(p.job.text, 0x3c, 1024);
+		esp_cipher_seal(out, &p.job, 1);
+		esp_cipher_open(in, &p.job, 1);
+		assert_true(p.job.ok);
+		assert_memory_equal(room + size, behind, sizeof(behind));
+		esp_cipher_release(out);
+		secret_free(room);
+		esp_cipher_free(in);
+	}
+	esp_cipher_release(NULL);
+	struct cipher_suite unsound = suite_of(ENCR_AES_GCM_16, 128, INTEG_HMAC_SHA2_256_128);
+	assert_int_equal(esp_cipher_bytes(&unsound), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(published_aead),  cmocka_unit_test(published_cbc),
 		cmocka_unit_test(esn_in_mac),	   cmocka_unit_test(computed_mac),
 		cmocka_unit_test(tampering),	   cmocka_unit_test(odd_lengths_and_keys),
+		cmocka_unit_test(context_in_a_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,8 +29,8 @@ static struct side side_new(const struct esp_provider *provider, const struct ci
 	struct bytes m = BYTES(mac_key, esp_cipher_integ_key_bytes(s));
 	struct side side = { .provider = provider };
 
-	side.out = provider->new(s, k, m, false);
-	side.in = provider->new(s, k, m, true);
+	side.out = esp_provider_new(provider, s, k, m, false);
+	side.in = esp_provider_new(provider, s, k, m, true);
 	side.packets = calloc(BATCH_MAX, sizeof(*side.packets));
 	assert_non_null(side.out);
 	assert_non_null(side.in);
@@ -40,8 +40,8 @@ static struct side side_new(const struct esp_provider *provider, const struct ci
 
 static void side_free(struct side *side)
 {
-	side->provider->free(side->out);
-	side->provider->free(side->in);
+	esp_cipher_free(side->out);
+	esp_cipher_free(side->in);
 	free(side->packets);
 }
 
@@ -303,7 +303,7 @@ static void threads(void **state)
 			t[i].in = esp_cipher_new(&s, k, m, true);
 			assert_non_null(t[i].out);
 			assert_non_null(t[i].in);
-			esp_cipher_prefetch(t[i].out);
+			esp_cipher_prefetch(t[i].out, esp_cipher_bytes(&s));
 		}
 		for (size_t i = 0; i < 3; i++)
 			assert_int_equal(pthread_create(&t[i].id, NULL, thread_run, &t[i]), 0);

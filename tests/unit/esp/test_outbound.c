@@ -44,6 +44,7 @@ static int setup(void **state)
 	struct sa_policy policy = { .reqid = 16384, .action = POLICY_PROTECT, .mode = MODE_TUNNEL };
 	struct ip_prefix all;
 	struct traffic_selector any;
+	struct sa_path path;
 	const char *why = "";
 	int pair[2];
 
@@ -66,7 +67,8 @@ static int setup(void **state)
 	t.out = sa_out_new(&sa, &why);
 	if (!t.out)
 		fail_msg("%s", why);
-	atomic_store(&t.out->path, sa_path_new(&sa.path, 0));
+	path = sa_path_make(&sa.path, 0);
+	sa_out_set_path(t.out, &path);
 	t.list = sa_list_with(NULL, t.out);
 	t.state.reqid = 16384;
 	atomic_store(&t.state.out, t.list);

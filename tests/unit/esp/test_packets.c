@@ -66,6 +66,7 @@ static struct child_sa make_sa(enum encr_id encr, unsigned bits, bool esn, enum 
 
 static struct rig *rig_new(const struct child_sa *sa)
 {
+	struct sa_path path = sa_path_make(&sa->path, 0);
 	struct rig *r = calloc(1, sizeof(*r));
 	const char *why = "";
 	int pair[2];
@@ -80,7 +81,7 @@ static struct rig *rig_new(const struct child_sa *sa)
 	r->out = sa_out_new(sa, &why);
 	if (!r->in || !r->out)
 		fail_msg("%s", why);
-	atomic_store(&r->out->path, sa_path_new(&sa->path, 0));
+	sa_out_set_path(r->out, &path);
 	atomic_store(&r->out->inner_mtu, 1400);
 	assert_true(sa_table_claim(&r->table, SPI));
 	sa_table_put(&r->table, SPI, r->in);

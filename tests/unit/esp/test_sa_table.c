@@ -111,20 +111,19 @@ static void mtu_leaves_room_for_all_of_esp(void **state)
 			struct child_sa sa = sa_with(ciphers[i], 256, false);
 			const char *why;
 			struct sa_out *out = sa_out_new(&sa, &why);
-			struct sa_path *path;
+			struct sa_path path;
 
 			assert_non_null(out);
 			sa.path.udp_encap = udp;
-			path = sa_path_new(&sa.path, 0);
+			path = sa_path_make(&sa.path, 0);
 			for (size_t mtu = 576; mtu < 1600; mtu++) {
-				size_t inner = sa_inner_mtu(&out->c, path, mtu);
-				size_t a = out->c.align, o = sa_overhead(&out->c, path);
+				size_t inner = sa_inner_mtu(&out->c, &path, mtu);
+				size_t a = out->c.align, o = sa_overhead(&out->c, &path);
 
 				assert_true(o + (inner + 2 + a - 1) / a * a <= mtu);
 				assert_true(o + (inner + 1 + 2 + a - 1) / a * a > mtu);
 			}
-			assert_int_equal(sa_inner_mtu(&out->c, path, 40), 0);
-			free(path);
+			assert_int_equal(sa_inner_mtu(&out->c, &path, 40), 0);
 			sa_out_free(out);
 		}
 }
@@ -134,12 +133,11 @@ static void article_has_an_mtu_of_1446(void **state)
 	struct child_sa sa = sa_with(ENCR_AES_GCM_16, 256, true);
 	const char *why;
 	struct sa_out *out = sa_out_new(&sa, &why);
-	struct sa_path *path = sa_path_new(&sa.path, 0);
+	struct sa_path path = sa_path_make(&sa.path, 0);
 
 	(void)state;
 	/* 1500 - 20 - 8 - 8 - 16 = 1448, less the two bytes of the trailer */
-	assert_int_equal(sa_inner_mtu(&out->c, path, 1500), 1446);
-	free(path);
+	assert_int_equal(sa_inner_mtu(&out->c, &path, 1500), 1446);
 	sa_out_free(out);
 }
 
@@ -187,6 +185,69 @@ static void sa_without_algorithms_or_with_a_wrong_key_is_refused(void **state)
 	assert_non_null(why);
 }
 
+/* A worker in a batch goes on by the path that it has read while the next one is set. */
+static void path_is_replaced_beside_the_one_in_use(void **state)
+{
+	struct child_sa sa = sa_with(ENCR_AES_GCM_16, 128, false);
+	const char *why;
+	struct sa_out *out = sa_out_new(&sa, &why);
+
+	(void)state;
+	assert_non_null(out);
+	assert_null(atomic_load(&out->path));
+	for (uint8_t i = 0; i < 5; i++) {
+		const struct sa_path *before = atomic_load(&out->path);
+		struct sa_path path;
+
+		sa.path.remote.address.bytes[3] = i;
+		path = sa_path_make(&sa.path, i);
+		sa_out_set_path(out, &path);
+		assert_int_equal(atomic_load(&out->path)->socket, i);
+		assert_int_equal(atomic_load(&out->path)->remote.address.bytes[3], i);
+		if (before) {
+			assert_ptr_not_equal(before, atomic_load(&out->path));
+			assert_int_equal(before->socket, i - 1);
+		}
+	}
+	sa_out_free(out);
+}
+
+/* Structure, window, context and selectors lie in one block, none in another, whatever their sizes. */
+static void parts_of_an_sa_do_not_overlap(void **state)
+{
+	static const uint32_t windows[] = { 0, 64, 128, 2048, REPLAY_WINDOW_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
+		struct child_sa sa = sa_with(i % 2 ? ENCR_AES_CBC : ENCR_AES_GCM_16, i % 4 ? 256 : 128, true);
+		size_t window = replay_window_bytes(windows[i]);
+		struct traffic_selector ts = { .lo.family = AF_INET, .hi.family = AF_INET, .port_hi = UINT16_MAX };
+		const char *why;
+		struct sa_in *in;
+
+		for (size_t k = 0; k <= i; k++) {
+			ts.protocol = (uint8_t)(k + 1);
+			assert_true(ts_list_add(&sa.local_ts, &ts));
+			assert_true(ts_list_add(&sa.remote_ts, &ts));
+		}
+		sa.replay_window = windows[i];
+		in = sa_in_new(&sa, &why);
+		assert_non_null(in);
+		assert_true((uint8_t *)in->replay >= (uint8_t *)(in + 1));
+		assert_true((uint8_t *)in->c.cipher >= (uint8_t *)in->replay + window);
+		assert_int_equal((uintptr_t)in->c.cipher % SECRET_ALIGN, 0);
+		assert_true((const uint8_t *)in->c.local >= (uint8_t *)in->c.cipher + esp_cipher_bytes(&sa.suite));
+		assert_int_equal(in->c.local_count, i + 1);
+		assert_int_equal(in->c.remote_count, i + 1);
+		/* writing to all of the window spoils nothing */
+		memset(in->replay->blocks, 0xff, window - sizeof(*in->replay));
+		assert_memory_equal(in->c.local, sa.local_ts.ts, (i + 1) * sizeof(ts));
+		assert_memory_equal(in->c.remote, sa.remote_ts.ts, (i + 1) * sizeof(ts));
+		assert_string_equal(esp_cipher_provider(in->c.cipher), esp_provider_for(&sa.suite));
+		sa_in_free(in);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +259,8 @@ int main(void)
 		cmocka_unit_test(article_has_an_mtu_of_1446),
 		cmocka_unit_test(soft_limits_come_before_the_hard_ones),
 		cmocka_unit_test(sa_without_algorithms_or_with_a_wrong_key_is_refused),
+		cmocka_unit_test(path_is_replaced_beside_the_one_in_use),
+		cmocka_unit_test(parts_of_an_sa_do_not_overlap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
