@@ -159,6 +159,7 @@ check "what has no policy any more is free" clear "$(local_net 1).2" "$(of 1)"
 # --- the end of policies ---
 sed -n "2,\$s/^policy \([0-9]*\) .*/unpolicy \1/p" "$WORK/fewer" >"$WORK/unpolicies"
 check "all policies but the first go" told_all "$WORK/unpolicies"
+check "soon the packet filter follows" waitfor 20 ping_from "$(local_net $ODD).2" "$(of $ODD)"
 check "the last one's packets go in clear" clear "$(local_net $ODD).2" "$(of $ODD)"
 check "the first one's do not" own_secret 10.51.0.1
 check "no route is left over" equal "$(routes 'dev ipsec0')" 2
