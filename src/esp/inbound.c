@@ -100,6 +100,7 @@ void inbound_init(struct esp_worker *w)
 void inbound_flush(struct esp_worker *w)
 {
 	gro_flush(&w->gro);
+	w->flushes++;
 }
 
 /* The ECN field outside changes nothing inside (RFC 6040 §4.2), and nor does the DSCP. */
@@ -123,12 +124,13 @@ static bool deliver_next(struct esp_worker *w, const struct sa_in *sa, const str
 	return gro_continue(&w->gro, text, len, sa);
 }
 
-static bool deliver(struct esp_worker *w, const struct sa_in *sa, const struct in_packet *p,
+static bool deliver(struct esp_worker *w, struct sa_in *sa, const struct in_packet *p,
 		    uint8_t *text, size_t len, size_t *inner_len, enum esp_drop *why)
 {
 	uint8_t *inner;
 
-	if (deliver_next(w, sa, p, text, len, inner_len))
+	/* the first of its SA since the last flush can continue nothing */
+	if (sa->delivered == w->flushes && deliver_next(w, sa, p, text, len, inner_len))
 		return true;
 	/* IPv6's header is longer than what it replaces: it reaches into a packet in front of this one */
 	if (sa->c.transport && p->udp && p->dst.family == AF_INET6)
@@ -136,6 +138,7 @@ static bool deliver(struct esp_worker *w, const struct sa_in *sa, const struct i
 	if (!inbound_unwrap(sa, p, text, len, &inner, inner_len, why))
 		return false;
 	gro_add(&w->gro, inner, *inner_len, sa);
+	sa->delivered = w->flushes;
 	return true;
 }
 

@@ -59,6 +59,7 @@ struct sa_in {
 	bool replay_check;             /* no: the window only infers ESN's high half */
 	bool decap_dscp;
 	bool first_told;               /* worker's */
+	uint64_t delivered;            /* worker's: flushes of its GRO when a packet of this one came there last; 0: never */
 	_Atomic bool udp_encap;
 	struct ip_endpoint peer;       /* worker's: from where the newest packet came */
 	counter_t replay_dropped, integrity_failed, top;

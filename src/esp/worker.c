@@ -61,6 +61,7 @@ bool worker_init(struct esp_worker *w, unsigned index, int tun_fd, struct sa_tab
 		atomic_init(&w->udp[i].daemon_fd, -1);
 	}
 	atomic_init(&w->epoch, 1);
+	w->flushes = 1; /* no SA has that */
 	_Static_assert(sizeof(*w->flows) == 64, "a cache line");
 	w->flows = flows_new();
 	w->held = calloc(HELD_MAX, sizeof(*w->held));

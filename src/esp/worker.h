@@ -211,6 +211,7 @@ struct esp_worker {
 	struct out_packet out[OUT_BATCH];
 	struct esp_packet_job jobs[OUT_BATCH]; /* of `out`; `ok`: sealed already */
 	struct gro gro;
+	uint64_t flushes; /* of `gro`; from 1 */
 	uint8_t random[RANDOM_POOL];
 	size_t random_left;
 };
