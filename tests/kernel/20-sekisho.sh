@@ -14,6 +14,8 @@ watch_link
 check "both gateways start" start_both
 check "the tunnel comes up by itself" waitfor 20 child_up router1
 check "on both sides" waitfor 10 child_up router2
+one_pair() { equal "$(states router1)" 2 && equal "$(states router2)" 2; }
+check "one pair of SAs stays, also when both ends began" waitfor 10 one_pair
 check "pings pass" ping_ok 3
 check "and back" ping_back 2
 bg_stop monitor
@@ -62,7 +64,6 @@ check "traffic is counted" json router1 '.[0].in_packets >= 5' trafficstatus
 check "the back end is the kernel's" json router1 '.protostack == "xfrm"' status
 
 # --- rekeys ------------------------------------------------------------------------------------
-one_pair() { equal "$(states router1)" 2 && equal "$(states router2)" 2; }
 flow_start 0.02
 for r in router1 router2; do
 	check "$r rekeys the Child SA" on $r ipsec rekey-child net1

@@ -15,8 +15,16 @@ watch_link
 rekeyed() { [ "$(x router1 state | sed -n 's/.*spi \(0x[0-9a-f]*\).*/\1/p' | sort | tr '\n' ' ')" != "$1" ]; }
 kernel_spis() { x router1 state | sed -n 's/.*spi \(0x[0-9a-f]*\).*/\1/p' | sort | tr '\n' ' '; }
 two_states() { equal "$(states router1)" 2; }
+# When we ask for a rekey, Libreswan sends by the new SA before its answer, with which we can make keys, is
+# here: the kernel may find no SA for a packet, and that many pings may get lost, but no other.
+no_state() { netns router1 awk '/^XfrmInNoStates/ {print $2}' /proc/net/xfrm_stat; }
+flow_lost_early() { # NO_STATE BEFORE
+	local early=$(($(no_state) - $1))
+	less "$early" 3 && less "$(flow_lost)" $((early + 1)) || { flow_lost_none; return 1; }
+}
 each_rekey() {
-	local s
+	local s early
+	early=$(no_state)
 	flow_start 0.05
 	s=$(kernel_spis)
 	check "Sekisho rekeys the Child SA" on router1 ipsec rekey-child net1
@@ -32,7 +40,7 @@ each_rekey() {
 	sleep 1.5
 	check "and once more the Child SA, by Sekisho" on router1 ipsec rekey-child net1
 	flow_stop
-	check "no ping is lost" flow_lost_none
+	check "no ping is lost but by a new SA's first packets" flow_lost_early "$early"
 }
 no_states_here() { equal "$(states router1)" 0; }
 
@@ -64,9 +72,11 @@ check "and lets nothing out" ping_fails
 conf router2 auto=start
 check "Libreswan starts again, with auto=start" lsw_start router2
 check "traffic comes back by itself" waitfor 40 ping_ok 1
+check "by one pair of SAs, also when both ends began" waitfor 15 two_states
 check "Sekisho is killed" crash router1
 check "and started again" gw start router1
 check "traffic comes back by itself" waitfor 40 ping_ok 1
+check "by one pair of SAs" waitfor 15 two_states
 check "Sekisho stops" gw stop router1
 check "Libreswan has no SA then" waitfor 10 not lsw_has router2
 check "Sekisho starts" gw start router1
