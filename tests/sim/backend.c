@@ -304,7 +304,7 @@ static size_t halves(const struct sim_node *n)
 	return count;
 }
 
-static size_t spis(const struct sim_node *n)
+size_t sim_count_spis(const struct sim_node *n)
 {
 	size_t count = 0;
 
@@ -343,7 +343,7 @@ bool sim_is_quiet(struct sim *s)
 	for (size_t i = 0; i < SIM_NODES; i++) {
 		struct sim_node *n = &s->node[i];
 
-		if (!n->up || halves(n) != 2 * children || spis(n) != 0 || sim_count_ike(n) != 1 ||
+		if (!n->up || halves(n) != 2 * children || sim_count_spis(n) != 0 || sim_count_ike(n) != 1 ||
 		    sim_count_child(n) != children || !each_has_its_own(n, children - 1))
 			return false;
 	}
@@ -355,7 +355,7 @@ bool sim_is_empty(struct sim *s)
 	for (size_t i = 0; i < SIM_NODES; i++) {
 		struct sim_node *n = &s->node[i];
 
-		if (n->up || halves(n) != 0 || spis(n) != 0 || sim_count_ike(n) != 0 || sim_count_child(n) != 0)
+		if (n->up || halves(n) != 0 || sim_count_spis(n) != 0 || sim_count_ike(n) != 0 || sim_count_child(n) != 0)
 			return false;
 	}
 	return true;

@@ -151,6 +151,8 @@ bool sim_is_empty(struct sim *s);
 /** SAs of a node, of all states. */
 size_t sim_count_ike(struct sim_node *n);
 size_t sim_count_child(struct sim_node *n);
+/** SPIs that the back end gave out and no Child SA uses (yet). */
+size_t sim_count_spis(const struct sim_node *n);
 
 /** The run has failed: the first reason is kept. */
 void sim_fail(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -65,15 +65,6 @@ static size_t halves(const struct sim_node *n, const struct ike_conn *c)
 	return count;
 }
 
-static size_t spis(const struct sim_node *n)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < SIM_SPIS_MAX; i++)
-		count += n->spis[i] != 0;
-	return count;
-}
-
 struct counting {
 	const struct ike_conn *conn;
 	size_t count;
@@ -210,7 +201,7 @@ static void check_ended(struct sim *s, const struct plan *p, unsigned ups)
 
 		SIM_CHECK(s, is_gone(n, target(n, p)), "node %u: %s, %zu halves and %zu Child SAs of it are left", i,
 			  conn_is_up(n, target(n, p)) ? "up" : "down", halves(n, target(n, p)), children(n, target(n, p)));
-		SIM_CHECK(s, spis(n) == 0, "node %u: %zu SPIs are not given back", i, spis(n));
+		SIM_CHECK(s, sim_count_spis(n) == 0, "node %u: %zu SPIs are not given back", i, sim_count_spis(n));
 	}
 }
 
@@ -329,7 +320,7 @@ static void up_again(struct sim *s)
 		SIM_CHECK(s, is_whole(n, target(n, &p)) ||
 			  (p.exchange == CHILD_CREATE && p.starts != p.ends && is_doubled(n, target(n, &p))), "node %u: not up again: %s, %zu halves and %zu Child SAs", i,
 			  conn_is_up(n, target(n, &p)) ? "up" : "down", halves(n, target(n, &p)), children(n, target(n, &p)));
-		SIM_CHECK(s, spis(n) == 0, "node %u: %zu SPIs are not given back", i, spis(n));
+		SIM_CHECK(s, sim_count_spis(n) == 0, "node %u: %zu SPIs are not given back", i, sim_count_spis(n));
 	}
 	if (p.shared)
 		check_survivor(s, &p);
