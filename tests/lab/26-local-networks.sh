@@ -67,6 +67,8 @@ check "without it" told unpolicy $NARROW
 check "the next does" says 'ipsec0 .*mtu 1400' in_g ip route show table 22998 10.50.0.0/16
 check "one gets an SA" told sa 1 $((20000 + EVEN)) out 0 $((0x1000000 + EVEN)) "$(local_net $EVEN).0/24" 10.50.0.0/16
 check "its packets go by it" secret "$(local_net $EVEN).2" 10.50.0.1 $((0x1000000 + EVEN))
+check "another one gets one" told sa 2 $((20000 + ODD)) out 0 $((0x1000000 + ODD)) "$(local_net $ODD).0/24" "$(remote $ODD).0/24"
+check "its route has what that leaves" waitfor 3 says 'ipsec0 .*mtu 1446' in_g ip route show table 22998 "$(remote $ODD).0/24"
 check "the gateway's own packets go in clear" own_clear 10.50.0.1
 check "from any address without a policy" own_clear 10.50.0.1 10.200.0.1
 check "not from one with a policy" own_secret 10.50.0.1 "$(local_net 2).1"
