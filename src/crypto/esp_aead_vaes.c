@@ -323,8 +323,8 @@ VAES_INLINE __m128i first_counter(const struct vaes_cipher *c, const uint8_t *iv
  * One packet; its ICV is written, or compared: false when it is another. `rounds` and `inbound`
  * are constants where this is called.
  */
-VAES_INLINE bool run(const struct vaes_cipher *c, const struct esp_packet_job *job, int rounds,
-		     bool inbound)
+VAES_INLINE bool run(const struct vaes_cipher *c, const __m512i powers[4],
+		     const struct esp_packet_job *job, int rounds, bool inbound)
 {
 	const uint8_t *from = inbound || !job->src ? job->text : job->src;
 	uint8_t *to = job->text;
@@ -334,12 +334,11 @@ VAES_INLINE bool run(const struct vaes_cipher *c, const struct esp_packet_job *j
 	__m512i counter = _mm512_add_epi32(
 		_mm512_broadcast_i32x4(reverse(first)),
 		_mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1));
-	__m512i keys[ROUND_KEYS_MAX], powers[4], x[4], text[4];
+	__m512i keys[ROUND_KEYS_MAX], x[4], text[4];
 
 	UNROLL
 	for (int i = 0; i <= rounds; i++)
 		keys[i] = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)c->round_keys[i]));
-	make_powers(powers, c);
 	hash = hash_first(aad, powers[3]);
 	counter_blocks(x, &counter);
 	if (len > LAST_BYTES) {
@@ -373,51 +372,48 @@ VAES_INLINE bool run(const struct vaes_cipher *c, const struct esp_packet_job *j
 	return true;
 }
 
-VAES static bool seal_one(const struct vaes_cipher *c, const struct esp_packet_job *job)
-{
-	switch (c->rounds) {
-	case 10: return run(c, job, 10, false);
-	case 12: return run(c, job, 12, false);
-	default: return run(c, job, 14, false);
-	}
-}
-
-VAES static bool open_one(const struct vaes_cipher *c, const struct esp_packet_job *job)
-{
-	switch (c->rounds) {
-	case 10: return run(c, job, 10, true);
-	case 12: return run(c, job, 12, true);
-	default: return run(c, job, 14, true);
-	}
-}
-
-/* A packet that is refused leaves nothing: opening deciphers before it knows the ICV. */
-static void finish(struct esp_packet_job *job, bool ok)
-{
-	job->ok = ok;
-	if (!ok)
-		secret_wipe(job->text, job->len);
-}
-
 static bool job_sound(const struct esp_packet_job *job)
 {
 	return job->len <= LEN_MAX && job->aad_len <= sizeof(job->aad);
 }
 
-static void seal(struct esp_cipher *head, struct esp_packet_job *jobs, size_t count)
+/* Packets of one key: what is made of it is made once. */
+VAES_INLINE void run_all(const struct vaes_cipher *c, struct esp_packet_job *jobs, size_t count,
+			 int rounds, bool inbound)
 {
-	const struct vaes_cipher *c = (struct vaes_cipher *)head;
+	__m512i powers[4];
 
-	for (size_t i = 0; i < count; i++)
-		finish(&jobs[i], job_sound(&jobs[i]) && seal_one(c, &jobs[i]));
+	make_powers(powers, c);
+	for (size_t i = 0; i < count; i++) {
+		struct esp_packet_job *job = &jobs[i];
+
+		job->ok = job_sound(job) && run(c, powers, job, rounds, inbound);
+		/* one that is refused leaves nothing: opening deciphers before it knows the ICV */
+		if (!job->ok)
+			secret_wipe(job->text, job->len);
+	}
 }
 
-static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size_t count)
+VAES static void seal(struct esp_cipher *head, struct esp_packet_job *jobs, size_t count)
 {
 	const struct vaes_cipher *c = (struct vaes_cipher *)head;
 
-	for (size_t i = 0; i < count; i++)
-		finish(&jobs[i], job_sound(&jobs[i]) && open_one(c, &jobs[i]));
+	switch (c->rounds) {
+	case 10: run_all(c, jobs, count, 10, false); return;
+	case 12: run_all(c, jobs, count, 12, false); return;
+	default: run_all(c, jobs, count, 14, false);
+	}
+}
+
+VAES static void open_jobs(struct esp_cipher *head, struct esp_packet_job *jobs, size_t count)
+{
+	const struct vaes_cipher *c = (struct vaes_cipher *)head;
+
+	switch (c->rounds) {
+	case 10: run_all(c, jobs, count, 10, true); return;
+	case 12: run_all(c, jobs, count, 12, true); return;
+	default: run_all(c, jobs, count, 14, true);
+	}
 }
 
 /* FIPS 197 §5.2; the instruction substitutes bytes without a table. */
