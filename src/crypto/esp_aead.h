@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/prefetch.h"
 #include "base/reader.h"
 #include "crypto/proposal.h"
 
@@ -56,13 +57,12 @@ void esp_cipher_free(struct esp_cipher *c);
 void esp_cipher_seal(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count);
 void esp_cipher_open(struct esp_cipher *c, struct esp_packet_job *jobs, size_t count);
 /**
- * Ask for what a packet reads of `c`, whose suite has `bytes` of it, to be brought into the cache, some packets
- * before it is needed. Reads nothing itself, so it never waits: not even for the size of the key.
+ * Ask for what a packet reads of `c`, whose suite has `bytes` of it, to be brought near, some packets before it is
+ * needed. Reads nothing itself, so it never waits: not even for the size of the key.
  */
 static inline void esp_cipher_prefetch(const struct esp_cipher *c, size_t bytes)
 {
-	for (uintptr_t i = 0; i < bytes && i < ESP_CIPHER_HOT_MAX; i += 64)
-		__builtin_prefetch((const void *)((uintptr_t)c + i));
+	prefetch_lines(c, bytes < ESP_CIPHER_HOT_MAX ? bytes : ESP_CIPHER_HOT_MAX);
 }
 /** `VAES AVX512`, `ipsec-mb AVX2`, `OpenSSL`: for status. */
 const char *esp_cipher_provider(const struct esp_cipher *c);

@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/prefetch.h"
 #include "esp/gso.h"
 #include "esp/worker.h"
 
@@ -186,7 +187,7 @@ static void flush_taken(struct esp_worker *w)
 	static const struct virtio_net_hdr plain;
 
 	for (size_t i = 0; i < w->taken_count; i++)
-		lines_prefetch(w->taken[i].ways, 2 * sizeof(*w->taken[i].ways)); /* nearly all are found there */
+		prefetch_lines(w->taken[i].ways, 2 * sizeof(*w->taken[i].ways)); /* nearly all are found there */
 	for (size_t i = 0; i < w->taken_count; i++) {
 		struct taken_packet *t = &w->taken[i];
 

@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/prefetch.h"
 #include "crypto/esp_aead.h"
 #include "esp/counters.h"
 #include "esp/replay.h"
@@ -136,12 +137,6 @@ static inline struct sa_in *sa_table_get(const struct sa_table *t, uint32_t spi)
 	return sa && sa->c.spi == spi ? sa : NULL;
 }
 
-static inline void lines_prefetch(const void *p, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i += 64)
-		__builtin_prefetch((const void *)((uintptr_t)p + i));
-}
-
 enum { SA_HEAD_BYTES = 256 }; /* what a packet touches in front of the cipher's context */
 _Static_assert(sizeof(struct sa_in) + sizeof(struct replay_window) + 4 * sizeof(uint64_t) <= SA_HEAD_BYTES,
 	       "with a window of 128 packets");
@@ -150,7 +145,7 @@ _Static_assert(offsetof(struct sa_out, paths[1]) <= SA_HEAD_BYTES, "with the pat
 /** Three steps of sa_table_get() for those who have other things to do in between: the slot, */
 static inline void sa_table_prefetch(const struct sa_table *t, uint32_t spi)
 {
-	__builtin_prefetch((const void *)&t->slots[SPI_INDEX(spi)]);
+	prefetch_lines((const void *)&t->slots[SPI_INDEX(spi)], sizeof(*t->slots));
 }
 
 /** the SA, whose SPI is still to be compared (NULL: there is none), */
@@ -159,7 +154,7 @@ static inline struct sa_in *sa_table_get_soon(const struct sa_table *t, uint32_t
 	struct sa_in *sa = atomic_load_explicit(&t->slots[SPI_INDEX(spi)], memory_order_acquire);
 
 	if (sa)
-		lines_prefetch(sa, SA_HEAD_BYTES);
+		prefetch_lines(sa, SA_HEAD_BYTES);
 	return sa;
 }
 
@@ -172,12 +167,12 @@ static inline void sa_cipher_prefetch(const struct sa_common *c)
 static inline void sa_in_prefetch(const struct sa_in *sa)
 {
 	sa_cipher_prefetch(&sa->c);
-	lines_prefetch(sa->c.local, 2 * sizeof(*sa->c.local));
+	prefetch_lines(sa->c.local, 2 * sizeof(*sa->c.local));
 }
 
 static inline void sa_out_prefetch(const struct sa_out *sa)
 {
-	lines_prefetch(sa, SA_HEAD_BYTES);
+	prefetch_lines(sa, SA_HEAD_BYTES);
 }
 
 #endif
