@@ -5,9 +5,9 @@
  * process, which costs two threads a third of their speed, and its key context is four times as
  * large, which is what counts when every packet has another key. Sixteen blocks at a time are
  * enciphered and hashed with one reduction (NIST SP 800-38D; RFC 4106 for ESP). Of the sixteen
- * powers of the hash key that this takes four are kept. The others are made for every packet,
- * while its first blocks are enciphered, before which there is nothing to hash: fetching them
- * from memory would take longer, and when they are in the cache making them costs next to nothing.
+ * powers of the hash key that this takes four are kept. The others are made for every call, while
+ * the first blocks are enciphered, before which there is nothing to hash: fetching them from memory
+ * would take longer than that. Packets of one key that come in one call share them.
  *
  * GHASH runs in the representation of POLYVAL (RFC 8452 appendix A): bytes of a block reversed,
  * and H times x. That makes its product the plain carry-less one and its reduction two short
